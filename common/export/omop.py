@@ -15,7 +15,7 @@ from common.export.entries import MappedColumn
 from common.export.mapping import VISIT_KINDS, ExportMapping
 from common.export.moments import Moments, day_of, moments_of
 from common.export.omop_facts import facts_of, shortened
-from common.export.omop_tables import CDM_VERSION, EVENTS, NAME, STANDARD_ALGORITHM, TABLES, TEXT
+from common.export.omop_tables import CDM_VERSION, EVENTS, NAME, STANDARD_ALGORITHM, TEXT
 from common.export.provenance import Provenance
 from common.export.rows import Rows
 from common.study.schema import Schema
@@ -58,20 +58,18 @@ class OmopWriter:
             "observation_period": self._periods(rows, moments),
             "visit_occurrence": self._visits(rows, moments, visits),
         }
-        for table, events in self._events(rows).items():
-            index = events.pop("row").to_numpy()
-            short = table.removesuffix("_occurrence").removesuffix("_exposure")
-            start = f"{short}_date" if table in ("measurement", "observation", "note") else f"{table_start(table)}_date"
-            events[key_of(table)] = self._next(table, len(events))
-            events["person_id"] = rows.persons[index]
-            events["visit_occurrence_id"] = visits[index]
-            events[start] = days[index]
-            events[f"{short}_type_concept_id"] = STANDARD_ALGORITHM
+        for domain, frame in self._events(rows).items():
+            index, events = frame.pop("row").to_numpy(), EVENTS[domain]
+            frame[events.key] = self._next(events.table, len(frame))
+            frame["person_id"] = rows.persons[index]
+            frame["visit_occurrence_id"] = visits[index]
+            frame[events.date] = days[index]
+            frame[f"{domain}_type_concept_id"] = STANDARD_ALGORITHM
             if times is not None:
-                events[f"{start}time"] = times[index]
-            if table == "drug_exposure":
-                events["drug_exposure_end_date"] = days[index]
-            frames[table] = events
+                frame[f"{events.date}time"] = times[index]
+            if domain == "drug":
+                frame["drug_exposure_end_date"] = days[index]
+            frames[events.table] = frame
         return frames
 
     def _next(self, table: str, count: int) -> Integers:
@@ -135,32 +133,22 @@ class OmopWriter:
                 frame[f"visit_{end}_datetime"] = np.array(values, dtype="datetime64[s]")
         return pd.DataFrame(frame)
 
-    def _events(self, rows: Rows) -> Frames:
-        """Return the facts of the rows by table, in the order of rows and columns, each with its `row`."""
+    def _events(self, rows: Rows) -> dict[str, pd.DataFrame]:
+        """Return the facts of the rows by domain, in the order of rows and columns, each with its `row`."""
         parts: dict[str, list[pd.DataFrame]] = {}
         for mapped in self.columns:
-            for table, frame in facts_of(mapped, rows):
-                parts.setdefault(table, []).append(frame)
+            for domain, frame in facts_of(mapped, rows):
+                parts.setdefault(domain, []).append(frame)
         events = {}
-        for table in (table for table in EVENTS if table in parts):
-            frame = pd.concat(parts[table], ignore_index=True)
+        for domain in (domain for domain in EVENTS if domain in parts):
+            frame = pd.concat(parts[domain], ignore_index=True)
             order = np.argsort(frame["row"].to_numpy(), kind="stable")
-            events[table] = frame.iloc[order].reset_index(drop=True)
+            events[domain] = frame.iloc[order].reset_index(drop=True)
         return events
 
 
 def _days(moments: list[date]) -> Any:
     return np.array([day_of(moment) for moment in moments], dtype="datetime64[D]")
-
-
-def table_start(table: str) -> str:
-    """Return the first words of the start's columns of a table of conditions or drugs."""
-    return "condition_start" if table == "condition_occurrence" else "drug_exposure_start"
-
-
-def key_of(table: str) -> str:
-    """Return the primary key of a table."""
-    return TABLES[table][0].name
 
 
 def source_frame(provenance: Provenance, mapping: ExportMapping) -> pd.DataFrame:

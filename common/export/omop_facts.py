@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def fact_key(column: str, text: str) -> str:
 
 
 def facts_of(mapped: MappedColumn, rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the table and rows that a column's cells become."""
+    """Yield the rows that a column's cells become, by the domain of `EVENTS` whose table holds them."""
     distinct, indices = distinct_cells(rows.cells[mapped.name])
     by_cell = [mapped.entries(cell) for cell in distinct]
     entries = [entry for of_cell in by_cell for entry in of_cell]
@@ -45,25 +46,23 @@ def facts_of(mapped: MappedColumn, rows: Rows) -> Iterator[tuple[str, pd.DataFra
     of_row = np.repeat(np.arange(len(rows)), repeats)
     within = np.arange(len(of_row)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     numbers = np.repeat(firsts[indices], repeats) + within
-    tables = np.array([_table_of(mapped, entry) for entry in entries], dtype=object)
-    for table in dict.fromkeys(tables.tolist()):
-        chosen = np.flatnonzero(tables == table)
+    domains = np.array([_domain_of(mapped, entry) for entry in entries], dtype=object)
+    for domain in dict.fromkeys(domains.tolist()):
+        chosen = np.flatnonzero(domains == domain)
         index = np.full(len(entries), -1)
         index[chosen] = np.arange(len(chosen))
         wanted = index[numbers]
-        described = _DESCRIBED[table](mapped, [entries[number] for number in chosen])
+        described = _DESCRIBED[domain](mapped, [entries[number] for number in chosen])
         frame = pd.DataFrame(described).iloc[wanted[wanted >= 0]].reset_index(drop=True)
         frame["row"] = of_row[wanted >= 0]
-        yield table, frame
+        yield domain, frame
 
 
-def _table_of(mapped: MappedColumn, entry: ExportEntry) -> str:
-    """Return the table of an entry. What a table cannot hold in full is an observation; long texts are notes."""
+def _domain_of(mapped: MappedColumn, entry: ExportEntry) -> str:
+    """Return whose table holds an entry. What a table cannot hold in full is an observation; long texts are notes."""
     match mapped.domain:
-        case "condition" if entry.is_label and not entry.is_absent:
-            return "condition_occurrence"
-        case "drug" if entry.is_label and not entry.is_absent:
-            return "drug_exposure"
+        case "condition" | "drug" as domain if entry.is_label and not entry.is_absent:
+            return domain
         case "measurement" if len(entry.text) <= TEXT:
             return "measurement"
     return "observation" if len(entry.text) <= NOTE else "note"
@@ -73,32 +72,25 @@ def _column(values: list[Any], dtype: str = "object") -> Any:
     return pd.Series(values, dtype=dtype).array if dtype != "object" else np.array(values, dtype=object)
 
 
-def _fact(mapped: MappedColumn, entries: list[ExportEntry], short: str) -> dict[str, Any]:
+def _labels(mapped: MappedColumn, entries: list[ExportEntry], domain: str) -> dict[str, Any]:
+    """Return the columns of conditions or drugs: concept, and source value."""
     return {
-        f"{short}_concept_id": [entry.concept.concept or mapped.mapping.concept for entry in entries],
-        f"{short}_source_value": _column([fact_key(mapped.name, entry.text) for entry in entries]),
-        f"{short}_source_concept_id": 0,
+        f"{domain}_concept_id": [entry.concept.concept or mapped.mapping.concept for entry in entries],
+        f"{domain}_source_value": _column([fact_key(mapped.name, entry.text) for entry in entries]),
+        f"{domain}_source_concept_id": 0,
     }
 
 
-def _conditions(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
-    return _fact(mapped, entries, "condition")
-
-
-def _drugs(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
-    return _fact(mapped, entries, "drug")
-
-
-def _values(mapped: MappedColumn, entries: list[ExportEntry], short: str) -> dict[str, Any]:
+def _values(mapped: MappedColumn, entries: list[ExportEntry], domain: str) -> dict[str, Any]:
     """Return what measurements and observations share: concept, number, unit, and the text of the table."""
     mapping = mapped.mapping
     concept = mapping.concept if mapped.domain in ("measurement", "observation") else 0
     unit = mapping.unit or (mapped.column.unit if isinstance(mapped.column, Numeric) else None)
     is_number = [entry.number is not None for entry in entries]
     return {
-        f"{short}_concept_id": concept,
-        f"{short}_source_value": shortened(mapped.name),
-        f"{short}_source_concept_id": 0,
+        f"{domain}_concept_id": concept,
+        f"{domain}_source_value": shortened(mapped.name),
+        f"{domain}_source_concept_id": 0,
         "value_as_number": _column([entry.number for entry in entries], "Float64"),
         "value_as_concept_id": _column([entry.concept.concept or None for entry in entries], "Int64"),
         "unit_concept_id": _column([mapping.unit_concept or None if has else None for has in is_number], "Int64"),
@@ -138,10 +130,10 @@ def _notes(mapped: MappedColumn, entries: list[ExportEntry]) -> dict[str, Any]:
 
 
 _DESCRIBED: dict[str, Callable[[MappedColumn, list[ExportEntry]], dict[str, Any]]] = {
-    "condition_occurrence": _conditions,
-    "drug_exposure": _drugs,
+    "condition": partial(_labels, domain="condition"),
+    "drug": partial(_labels, domain="drug"),
     "measurement": _measurements,
     "observation": _observations,
     "note": _notes,
 }
-"""Columns of the rows of each table, for the distinct entries of a column."""
+"""Columns of the rows of each domain's table, for the distinct entries of a column."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.omop import domains
+from common.omop.domains import EventTable
+
 Kind = Literal["integer", "float", "text", "date", "moment"]
 
 TEXT, NOTE, NAME = 50, 60, 255
@@ -99,5 +102,7 @@ TABLES: dict[str, tuple[OmopColumn, ...]] = {
 }
 """The columns of each table, in the order of the specification."""
 
-EVENTS = ("condition_occurrence", "drug_exposure", "measurement", "observation", "note")
-"""Tables with a row for each fact of a visit."""
+EVENTS: dict[str, EventTable] = {domain: events for domain, events in domains.EVENTS.items() if domain != "visit"} | {
+    "note": EventTable("note", "note_id", "note_class_concept_id", "note_date", "Note")
+}
+"""The tables with a row for each fact of a visit, by domain; texts that no other table can hold are notes."""
