@@ -16,12 +16,12 @@ from common.columns.item_set import ItemSet
 from common.columns.labels import LabelColumn
 from common.columns.numeric import Numeric
 from common.errors import DataError
-from common.export.mapping import ColumnMapping, Concept, Destination, labels_of
+from common.export.mapping import ColumnMapping, Concept, Destination, Domain, ExportMapping, Fact, labels_of
+from common.export.rows import Rows
+from common.study.schema import Schema
 
 Operator = Literal["", "<", ">"]
 """How a number compares with the value: of a value below or above a declared limit, only one side is known."""
-
-Domain = Literal["observation", "measurement", "condition", "drug"]
 
 NO_CONCEPT = Concept()
 
@@ -142,6 +142,26 @@ class MappedColumn:
     def is_of_days(self) -> bool:
         """Whether its dates have no time of day."""
         return isinstance(self.column, Date)
+
+
+def mapped_columns(declared: Schema, mapping: ExportMapping) -> tuple[MappedColumn, ...]:
+    """Return the study's columns, with the mapping of each."""
+    return tuple(MappedColumn(column, mapping.of(column.name)) for column in declared.columns)
+
+
+def person_labels(rows: Rows, mapping: ExportMapping, fact: Fact) -> tuple[list[str], list[int]]:
+    """Return each person's label of a fact, and its OMOP concept; "" and 0 where no column goes to the fact.
+
+    Args:
+        rows: whole patients.
+        mapping: where the columns go.
+        fact: one of `PERSON_LABELS`.
+    """
+    name = mapping.going_to(fact)
+    if name is None:
+        return [""] * len(rows.firsts), [0] * len(rows.firsts)
+    texts, values = rows.cells[name][rows.firsts].tolist(), mapping.of(name).values
+    return texts, [values.get(text, NO_CONCEPT).concept for text in texts]
 
 
 def domain_of(to: Destination) -> Domain:

@@ -146,7 +146,7 @@ def _refuse_ambiguous(declared: Schema, mapping: ExportMapping, to: str) -> None
 def _write_omop(
     chunks: Iterator[Rows], provenance: Provenance, mapping: ExportMapping, folder: Path, form: str
 ) -> dict[str, int]:
-    counts, writer = dict.fromkeys(TABLES, 0), OmopWriter.of(provenance.study.declared, mapping)
+    counts, writer = dict.fromkeys(TABLES, 0), OmopWriter(provenance.study.declared, mapping)
     sink: Sink = SINKS[form](folder)
 
     def append(table: str, rows: pa.Table) -> None:
@@ -166,7 +166,7 @@ def _write_omop(
 def _write_fhir(
     chunks: Iterator[Rows], provenance: Provenance, mapping: ExportMapping, folder: Path, form: str
 ) -> dict[str, int]:
-    counts, writer = dict.fromkeys(RESOURCES, 0), FhirWriter.of(provenance, mapping)
+    counts, writer = dict.fromkeys(RESOURCES, 0), FhirWriter(provenance, mapping)
     with ExitStack() as opened:
         files = {
             kind: opened.enter_context((folder / f"{kind}.{form}").open("w", encoding="utf-8", newline="\n"))

@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from common.columns.boolean import Boolean
 from common.columns.code import Code
 from common.columns.item_set import ItemSet
 from common.columns.numeric import Numeric
-from common.export.entries import ExportEntry, MappedColumn
+from common.export.entries import ExportEntry, MappedColumn, mapped_columns, person_labels
 from common.export.mapping import VISIT_KINDS, Concept, ExportMapping
 from common.export.moments import moments_of
 from common.export.provenance import Provenance
@@ -83,32 +84,23 @@ class FhirWriter:
     Attributes:
         provenance: the study, and what the table cost.
         mapping: where the columns go.
-        columns: the study's columns, with the mapping of each.
     """
 
     provenance: Provenance
     mapping: ExportMapping
-    columns: tuple[MappedColumn, ...]
     _pieces: dict[tuple[str, str], tuple[Piece, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, provenance: Provenance, mapping: ExportMapping) -> FhirWriter:
-        """Return a writer of a study's columns."""
-        declared = provenance.study.declared
-        return cls(
-            provenance, mapping, tuple(MappedColumn(column, mapping.of(column.name)) for column in declared.columns)
-        )
 
     def lines(self, rows: Rows) -> Lines:
         """Return the resources of a chunk. Raises `DataError` for a table that the study does not declare."""
         moments = moments_of(rows, self.provenance.study.declared, self.mapping)
         starts, ends = map(text_of_moment, moments.starts), map(text_of_moment, moments.ends)
         lines: Lines = {kind: [] for kind in RESOURCES}
-        for index in rows.firsts.tolist():
+        _, genders = person_labels(rows, self.mapping, "gender")
+        for index, gender in zip(rows.firsts.tolist(), genders, strict=True):
             year, day = moments.birth_years[index], moments.birth_dates[index]
             born = day.isoformat() if day is not None else None if year is None else f"{year:04d}"
-            lines["Patient"].append(self._patient(rows, index, born))
-        pieces = [self._pieces_of(mapped, rows) for mapped in self.columns]
+            lines["Patient"].append(self._patient(rows, index, gender, born))
+        pieces = [self._pieces_of(mapped, rows) for mapped in self._columns]
         middle = (
             f'","meta":{_meta()},"status":"finished","class":{self._visit_class()},"subject":{{"reference":"Patient/p'
         )
@@ -130,16 +122,17 @@ class FhirWriter:
                     )
         return lines
 
-    def _patient(self, rows: Rows, index: int, born: str | None) -> str:
-        name = self.mapping.going_to("gender")
-        values = {} if name is None else self.mapping.of(name).values
-        concept = values.get("" if name is None else rows.cells[name][index], Concept()).concept
+    @cached_property
+    def _columns(self) -> tuple[MappedColumn, ...]:
+        return mapped_columns(self.provenance.study.declared, self.mapping)
+
+    def _patient(self, rows: Rows, index: int, gender: int, born: str | None) -> str:
         resource: dict[str, Any] = {
             "resourceType": "Patient",
             "id": f"p{rows.persons[index]}",
             "meta": {"source": f"urn:fedsynth:{self.provenance.study.fingerprint}", "security": [TEST_DATA]},
             "identifier": [{"system": self.provenance.patient_system, "value": rows.names[index]}],
-            "gender": GENDERS.get(concept, "other"),
+            "gender": GENDERS.get(gender, "other"),
         }
         return _json(resource | ({} if born is None else {"birthDate": born})) + "\n"
 

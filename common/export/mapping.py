@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -37,22 +37,16 @@ SYSTEMS = {
 }
 """Names that a mapping may use for the code systems of FHIR; any other system is written as its URL or URN."""
 
-Destination = Literal[
-    "observation",
-    "measurement",
-    "condition",
-    "drug",
-    "gender",
-    "race",
-    "ethnicity",
-    "age",
-    "birth_date",
-    "visit_start",
-    "visit_end",
-]
-"""Where a column goes. All but the first four are facts of the person or visit, and observations besides."""
+Domain = Literal["observation", "measurement", "condition", "drug"]
+"""Kind of row that a cell becomes."""
 
-PERSON_LABELS = ("gender", "race", "ethnicity")
+Fact = Literal["gender", "race", "ethnicity", "age", "birth_date", "visit_start", "visit_end"]
+"""Fact of the person or visit, which one column says."""
+
+Destination = Literal[Domain, Fact]
+"""Where a column goes. One that goes to a fact becomes an observation besides."""
+
+PERSON_LABELS: tuple[Fact, ...] = ("gender", "race", "ethnicity")
 """Destinations whose labels get concepts in OMOP's person."""
 
 DAYS = {"days": 1.0, "weeks": 7.0, "months": 30.4375, "years": 365.25}
@@ -180,8 +174,7 @@ class ExportMapping(Frozen):
         names = [column.name for column in self.columns]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"column '{repeated[0]}' is mapped twice; remove one")
-        singular = ("gender", "race", "ethnicity", "age", "birth_date", "visit_start", "visit_end")
-        for to in singular:
+        for to in get_args(Fact):
             if len(taken := [column.name for column in self.columns if column.to == to]) > 1:
                 raise ValueError(f"columns '{taken[0]}' and '{taken[1]}' both go to {to}; send one to observation")
         return self
@@ -190,9 +183,13 @@ class ExportMapping(Frozen):
         """Return where a column goes."""
         return next((column for column in self.columns if column.name == name), ColumnMapping(name=name))
 
-    def going_to(self, destination: Destination) -> str | None:
+    def going_to(self, fact: Fact) -> str | None:
         """Return the name of the column that goes to a fact of the person or visit; None if there is none."""
-        return next((column.name for column in self.columns if column.to == destination), None)
+        return next((column.name for column in self.columns if column.to == fact), None)
+
+    def starts_of(self, declared: Schema) -> str | None:
+        """Return the name of the column that says when visits start: the study's time, or one that goes there."""
+        return declared.time if declared.time_column is not None else self.going_to("visit_start")
 
     def check(self, declared: Schema) -> None:
         """Raise `StudyError` where the mapping does not fit the study's columns."""

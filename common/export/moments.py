@@ -73,7 +73,7 @@ def moments_of(rows: Rows, declared: Schema, mapping: ExportMapping) -> Moments:
 
 
 def _starts(rows: Rows, declared: Schema, mapping: ExportMapping) -> list[date]:
-    name = declared.time if declared.time_column is not None else mapping.going_to("visit_start")
+    name = mapping.starts_of(declared)
     column = next((column for column in declared.columns if column.name == name), None)
     first = date.fromisoformat(mapping.index_date)
     if isinstance(column, Numeric):

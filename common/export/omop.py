@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import pandas as pd
 
 from common.arrays import Integers
 from common.errors import DataError
-from common.export.entries import MappedColumn
-from common.export.mapping import VISIT_KINDS, ExportMapping
+from common.export.entries import MappedColumn, mapped_columns, person_labels
+from common.export.mapping import PERSON_LABELS, VISIT_KINDS, ExportMapping
 from common.export.moments import Moments, day_of, moments_of
 from common.export.omop_facts import facts_of, shortened
 from common.export.omop_tables import CDM_VERSION, EVENTS, NAME, STANDARD_ALGORITHM, TEXT
@@ -31,20 +32,11 @@ class OmopWriter:
     Attributes:
         declared: the study's columns.
         mapping: where they go.
-        columns: the study's columns, with the mapping of each.
     """
 
     declared: Schema
     mapping: ExportMapping
-    columns: tuple[MappedColumn, ...]
     _written: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, declared: Schema, mapping: ExportMapping) -> OmopWriter:
-        """Return a writer of a study's columns."""
-        return cls(
-            declared, mapping, tuple(MappedColumn(column, mapping.of(column.name)) for column in declared.columns)
-        )
 
     def frames(self, rows: Rows) -> Frames:
         """Return the next rows of every table. Raises `DataError` for a table that the study does not declare."""
@@ -72,6 +64,10 @@ class OmopWriter:
             frames[events.table] = frame
         return frames
 
+    @cached_property
+    def _columns(self) -> tuple[MappedColumn, ...]:
+        return mapped_columns(self.declared, self.mapping)
+
     def _next(self, table: str, count: int) -> Integers:
         """Return the keys of the next rows of a table."""
         before = self._written.get(table, 0)
@@ -93,11 +89,8 @@ class OmopWriter:
             "day_of_birth": pd.array([None if day is None else day.day for day in births], dtype="Int64"),
             "person_source_value": rows.names[first],
         }
-        for fact in ("gender", "race", "ethnicity"):
-            name = self.mapping.going_to(fact)
-            texts = [""] * len(first) if name is None else rows.cells[name][first].tolist()
-            concepts = {} if name is None else self.mapping.of(name).values
-            frame[f"{fact}_concept_id"] = [concepts[text].concept if text in concepts else 0 for text in texts]
+        for fact in PERSON_LABELS:
+            texts, frame[f"{fact}_concept_id"] = person_labels(rows, self.mapping, fact)
             frame[f"{fact}_source_value"] = np.array([shortened(text) or None for text in texts], dtype=object)
         return pd.DataFrame(frame)
 
@@ -115,7 +108,7 @@ class OmopWriter:
         )
 
     def _visits(self, rows: Rows, moments: Moments, keys: Integers) -> pd.DataFrame:
-        name = self.declared.time if self.declared.time_column is not None else self.mapping.going_to("visit_start")
+        name = self.mapping.starts_of(self.declared)
         texts = [None] * len(rows) if name is None else [shortened(text) or None for text in rows.cells[name]]
         frame: dict[str, Any] = {
             "visit_occurrence_id": keys,
@@ -136,7 +129,7 @@ class OmopWriter:
     def _events(self, rows: Rows) -> dict[str, pd.DataFrame]:
         """Return the facts of the rows by domain, in the order of rows and columns, each with its `row`."""
         parts: dict[str, list[pd.DataFrame]] = {}
-        for mapped in self.columns:
+        for mapped in self._columns:
             for domain, frame in facts_of(mapped, rows):
                 parts.setdefault(domain, []).append(frame)
         events = {}
