@@ -16,7 +16,7 @@ from common.columns.item_set import ItemSet
 from common.columns.labels import LabelColumn
 from common.columns.numeric import Numeric
 from common.errors import DataError
-from common.export.mapping import ColumnMapping, Concept, Destination, Domain, ExportMapping, Fact, labels_of
+from common.export.mapping import PRESENCE, ColumnMapping, Concept, Destination, Domain, ExportMapping, Fact, labels_of
 from common.export.rows import Rows
 from common.study.schema import Schema
 
@@ -67,6 +67,11 @@ class MappedColumn:
         """The kind of row that its cells become; a fact of the person or visit is an observation besides."""
         return domain_of(self.mapping.to)
 
+    @property
+    def is_presence(self) -> bool:
+        """Whether its cells say that a condition or drug is there, or absent; otherwise they hold a value."""
+        return self.mapping.to in PRESENCE
+
     def entries(self, cell: str) -> tuple[ExportEntry, ...]:
         """Return what a cell says; nothing for a missing one.
 
@@ -111,12 +116,11 @@ class MappedColumn:
 
     def _label(self, cell: str, column: LabelColumn) -> ExportEntry:
         is_label = cell in self._labels
-        is_fact = self.domain in ("condition", "drug")
-        if is_fact and not is_label:
+        if self.is_presence and not is_label:
             raise DataError(
                 f"column '{column.name}': a cell is not one of its labels or codes; export a table that fedsynth wrote"
             )
-        is_absent = is_fact and self.mapping.is_absent(column, cell)
+        is_absent = self.is_presence and self.mapping.is_absent(column, cell)
         return ExportEntry(cell, concept=self._meaning(cell), is_label=is_label, is_absent=is_absent)
 
     def _meaning(self, text: str) -> Concept:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from common.errors import StudyError
 from common.export.fhir import RESOURCES, FhirWriter, local_code
-from common.export.mapping import ExportMapping, labels_of
+from common.export.mapping import PRESENCE, ExportMapping, labels_of
 from common.export.omop import OmopWriter, source_frame
 from common.export.omop_facts import fact_key, shortened
 from common.export.omop_files import SINKS, Sink, arrow_table
@@ -130,13 +130,13 @@ def _refuse_ambiguous(declared: Schema, mapping: ExportMapping, to: str) -> None
         to: a target of `FORMATS`.
     """
     taken: dict[tuple[bool, str], str] = {}
-    facts = {column.name for column in declared.columns if mapping.of(column.name).to in ("condition", "drug")}
+    presence = {column.name for column in declared.columns if mapping.of(column.name).to in PRESENCE}
     for column in declared.columns:
         keys = [(False, shortened(column.name) if to == "omop" else local_code(column.name))]
-        keys += [(True, fact_key(column.name, label)) for label in labels_of(column) if to == "omop" and facts]
+        keys += [(True, fact_key(column.name, label)) for label in labels_of(column) if to == "omop" and presence]
         for key in keys:
             other = taken.setdefault(key, column.name)
-            if other != column.name and (not key[0] or facts & {other, column.name}):
+            if other != column.name and (not key[0] or presence & {other, column.name}):
                 raise StudyError(
                     f"columns '{other}' and '{column.name}' would both be '{key[1]}' in the export; rename one of "
                     "them, or send it to observation"

@@ -182,9 +182,7 @@ class FhirWriter:
     def _column_code(self, mapped: MappedColumn) -> dict[str, Any]:
         """Return what an observation is about: the declared code where there is one, and the column's name."""
         mapping = mapped.mapping
-        declared = (
-            [_coding(mapping)] if mapping.code is not None and mapped.domain in ("observation", "measurement") else []
-        )
+        declared = [_coding(mapping)] if mapping.code is not None and not mapped.is_presence else []
         return {"coding": [*declared, self._tag(mapped)], "text": mapped.name}
 
     def _tag(self, mapped: MappedColumn) -> dict[str, str]:
@@ -231,9 +229,9 @@ def _quantity(mapped: MappedColumn, column: Numeric, entry: ExportEntry) -> str:
 def _labeled(mapped: MappedColumn, entry: ExportEntry) -> dict[str, Any]:
     """Return a label, code or item with its declared code; that of the column where it stands for a condition."""
     concept: Concept = entry.concept
-    if concept.code is None and mapped.domain in ("condition", "drug"):
+    if concept.code is None and mapped.is_presence:
         concept = mapped.mapping
-    text = f"{label_prefix(mapped.column)}{entry.text}" if mapped.domain in ("condition", "drug") else entry.text
+    text = f"{label_prefix(mapped.column)}{entry.text}" if mapped.is_presence else entry.text
     return ({"coding": [_coding(concept)]} if concept.code is not None else {}) | {"text": text}
 
 

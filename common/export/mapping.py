@@ -40,6 +40,9 @@ SYSTEMS = {
 Domain = Literal["observation", "measurement", "condition", "drug"]
 """Kind of row that a cell becomes."""
 
+PRESENCE: tuple[Domain, ...] = ("condition", "drug")
+"""Domains whose rows say that a label, code or item is there, or absent; those of the others hold a value."""
+
 Fact = Literal["gender", "race", "ethnicity", "age", "birth_date", "visit_start", "visit_end"]
 """Fact of the person or visit, which one column says."""
 
@@ -118,7 +121,7 @@ class ColumnMapping(Concept):
     def problem(self, column: TableColumn) -> str | None:
         """Return why the column cannot go where the mapping says; None if it can."""
         is_of_labels = isinstance(column, LabelColumn | ItemSet)
-        if self.to in ("condition", "drug", *PERSON_LABELS) and not is_of_labels:
+        if self.to in (*PRESENCE, *PERSON_LABELS) and not is_of_labels:
             return f"goes to {self.to}, which takes labels, codes or items; send it to measurement or observation"
         if self.to in PERSON_LABELS and isinstance(column, ItemSet):
             return f"goes to {self.to}, which takes one label; send it to observation"

@@ -84,7 +84,7 @@ def _labels(mapped: MappedColumn, entries: list[ExportEntry], domain: str) -> di
 def _values(mapped: MappedColumn, entries: list[ExportEntry], domain: str) -> dict[str, Any]:
     """Return what measurements and observations share: concept, number, unit, and the text of the table."""
     mapping = mapped.mapping
-    concept = mapping.concept if mapped.domain in ("measurement", "observation") else 0
+    concept = 0 if mapped.is_presence else mapping.concept
     unit = mapping.unit or (mapped.column.unit if isinstance(mapped.column, Numeric) else None)
     is_number = [entry.number is not None for entry in entries]
     return {
