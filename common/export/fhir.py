@@ -24,6 +24,7 @@ from common.export.mapping import VISIT_KINDS, Concept, ExportMapping
 from common.export.moments import moments_of
 from common.export.provenance import Provenance
 from common.export.rows import Rows
+from common.study.study import Study
 from common.tables.conforming import distinct_cells
 
 RESOURCES = ("Patient", "Encounter", "Observation", "Condition", "MedicationStatement")
@@ -65,6 +66,16 @@ class Piece:
     link: str
     moment: str
     after: str
+
+
+def column_system(study: Study) -> str:
+    """Return the code system whose codes are the study's columns."""
+    return f"urn:fedsynth:{study.name}:column"
+
+
+def patient_system(study: Study) -> str:
+    """Return the system of identifiers whose values name the table's patients."""
+    return f"urn:fedsynth:{study.name}:patient"
 
 
 def local_code(name: str) -> str:
@@ -131,7 +142,7 @@ class FhirWriter:
             "resourceType": "Patient",
             "id": f"p{rows.persons[index]}",
             "meta": {"source": f"urn:fedsynth:{self.provenance.study.fingerprint}", "security": [TEST_DATA]},
-            "identifier": [{"system": self.provenance.patient_system, "value": rows.names[index]}],
+            "identifier": [{"system": patient_system(self.provenance.study), "value": rows.names[index]}],
             "gender": GENDERS.get(gender, "other"),
         }
         return _json(resource | ({} if born is None else {"birthDate": born})) + "\n"
@@ -186,7 +197,7 @@ class FhirWriter:
         return {"coding": [*declared, self._tag(mapped)], "text": mapped.name}
 
     def _tag(self, mapped: MappedColumn) -> dict[str, str]:
-        return {"system": self.provenance.column_system, "code": local_code(mapped.name)}
+        return {"system": column_system(self.provenance.study), "code": local_code(mapped.name)}
 
 
 _SUBJECT = '"subject":{"reference":"Patient/p'

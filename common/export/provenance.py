@@ -41,13 +41,3 @@ class Provenance:
             )
         simulated = "; a simulation, whose noise can be predicted and protects nobody" if self.is_simulation else ""
         return f"{rows} {cost}{simulated}. Study fingerprint {self.study.fingerprint}. Written by fedsynth {VERSION}."
-
-    @property
-    def column_system(self) -> str:
-        """The code system of FHIR whose codes are the study's columns."""
-        return f"urn:fedsynth:{self.study.name}:column"
-
-    @property
-    def patient_system(self) -> str:
-        """The system of identifiers of FHIR whose values name the table's patients."""
-        return f"urn:fedsynth:{self.study.name}:patient"

@@ -12,8 +12,7 @@ from common.columns.base import TableColumn
 from common.columns.boolean import Boolean
 from common.columns.date import Dated
 from common.columns.numeric import Numeric
-from common.export.fhir import label_prefix, local_code
-from common.export.provenance import Provenance
+from common.export.fhir import column_system, label_prefix, local_code
 from common.export.visit_texts import Grouped, VisitTexts
 from common.study.study import Study
 
@@ -34,7 +33,7 @@ def fhir_visits(folder: Path, study: Study) -> Iterator[VisitTexts]:
         DataError: resources are in another order, or belong to no visit.
         KeyError: a resource names no column of the study, or lacks an element.
     """
-    system = Provenance(study, 0.0).column_system
+    system = column_system(study)
     columns = {local_code(column.name): column for column in study.declared.columns}
     cursors = {kind: Grouped(_resources(folder, kind), _visit_of, kind) for kind in LINKS}
     patients = Grouped(_resources(folder, "Patient"), lambda resource: f"Patient/{resource['id']}", "Patient")
