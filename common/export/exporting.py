@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from common.export.provenance import Provenance
 from common.export.rows import FLAT, OF_PATIENTS, OF_VISITS, Rows, flat_rows, long_rows, visit_rows
 from common.study.schema import Schema
 from common.system.files import PARTIAL, refuse_existing, writing
+from common.system.folder import RunFolder
 
 MANIFEST, STUDY, MAPPING = "export.json", "study.toml", "mapping.toml"
 """Files of an export that say what it is, and with which it is read back."""
@@ -54,13 +54,6 @@ class ExportTarget:
         return cls(to, chosen)
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenExport:
-    """What an export holds: rows by table, or resources by type."""
-
-    counts: dict[str, int]
-
-
 def rows_of(table: Path, declared: Schema) -> Iterator[Rows]:
     """Yield the rows of a table, or of the folder of a run.
 
@@ -82,7 +75,7 @@ def rows_of(table: Path, declared: Schema) -> Iterator[Rows]:
 
 def export(
     table: Path, provenance: Provenance, mapping: ExportMapping, target: ExportTarget, out: Path
-) -> WrittenExport:
+) -> dict[str, int]:
     """Write a table as OMOP tables or FHIR resources into a new folder, which appears whole or not at all.
 
     Args:
@@ -91,6 +84,9 @@ def export(
         mapping: where the columns go.
         target: to what, in which file format.
         out: folder that does not exist.
+
+    Returns:
+        The number of rows by table, or of resources by type.
 
     Raises:
         StudyError: the mapping does not fit the study, two columns would read the same, or the folder exists.
@@ -103,8 +99,6 @@ def export(
     write = _write_omop if target.to == "omop" else _write_fhir
     with new_folder(out) as folder:
         counts = write(chunks, provenance, mapping, folder, target.form)
-        (folder / STUDY).write_text(provenance.study.to_toml(), encoding="utf-8")
-        (folder / MAPPING).write_text(mapping.to_toml(), encoding="utf-8")
         facts = {
             "to": target.to,
             "format": target.form,
@@ -117,8 +111,11 @@ def export(
             "counts": counts,
             "is_one_table": not table.is_dir(),
         }
-        (folder / MANIFEST).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return WrittenExport(counts)
+        files = RunFolder(folder)
+        files.write(STUDY, provenance.study.to_toml())
+        files.write(MAPPING, mapping.to_toml())
+        files.write_json(MANIFEST, facts)
+    return counts
 
 
 def _refuse_ambiguous(declared: Schema, mapping: ExportMapping, to: str) -> None:
@@ -190,10 +187,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = out.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
         folder.mkdir()
-    try:
-        with writing(out):
+        try:
             yield folder
             folder.rename(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise

@@ -52,8 +52,8 @@ def export(
             highlight=False,
         )
     folder = out or (run if run.is_dir() else run.parent) / to
-    written = write_export(run, provenance, where, target, folder)
-    for name, count in written.counts.items():
+    counts = write_export(run, provenance, where, target, folder)
+    for name, count in counts.items():
         out_console.print(f"{count:>10,} {name}", highlight=False)
     out_console.print(f"Wrote {escape(str(folder))}.", soft_wrap=True, highlight=False)
 

@@ -50,9 +50,9 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("form", SINKS)
 def test_every_format_loads_without_an_error(tmp_path: Path, form: str) -> None:
     table, provenance = write_flat_table(tmp_path), Provenance(flat_study(), 3.0)
-    written = export(table, provenance, flat_mapping(), ExportTarget.of("omop", form), tmp_path / "out")
+    counts = export(table, provenance, flat_mapping(), ExportTarget.of("omop", form), tmp_path / "out")
     connection = load_export(tmp_path / "out", form, DECLARED)
-    for name, count in written.counts.items():
+    for name, count in counts.items():
         assert one(connection, f"SELECT count(*) FROM {name}") == count, name
 
 
