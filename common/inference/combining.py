@@ -14,8 +14,6 @@ sampling variance of as many patients, a lower bound. The degrees of freedom are
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +24,10 @@ from scipy.stats import t
 from common.errors import StudyError
 from common.evaluation.statistics.intervals import LEVEL
 from common.inference.noisy import Interval
-from common.inference.tables_text import aligned
+from common.inference.rendering import aligned, csv_text
+
+HEADINGS = ("estimand", "datasets", "estimate", "low", "high", "variance", "degrees_of_freedom", "p_value")
+"""Columns of the CSV file, which has one line for each pooled estimate."""
 
 FEWEST_DATASETS = 3
 """Fewest tables: with fewer, their variance is hardly known."""
@@ -86,21 +87,14 @@ def pool(estimand: str, estimates: Sequence[float], variances: Sequence[float], 
 def pooled_text(pooled: Sequence[Pooled]) -> str:
     """Return pooled estimates as aligned text."""
     rows = [("estimand", "estimate (95 % interval)", "p (of 0)", "tables")]
-    for found in pooled:
-        value, low, high = (
-            f"{number:.4g}" for number in (found.interval.value, found.interval.low, found.interval.high)
-        )
-        rows.append((found.estimand, f"{value} ({low} to {high})", f"{found.p_value:.2g}", str(found.datasets)))
+    rows += [(of.estimand, of.interval.text(".4g"), f"{of.p_value:.2g}", str(of.datasets)) for of in pooled]
     return aligned(rows)
 
 
 def pooled_csv(pooled: Sequence[Pooled]) -> str:
     """Return pooled estimates as CSV, one line each."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["estimand", "datasets", "estimate", "low", "high", "variance", "degrees_of_freedom", "p_value"])
-    for found in pooled:
-        numbers = (found.interval.value, found.interval.low, found.interval.high, found.variance, found.freedom)
-        texts = [f"{number:.8g}" for number in (*numbers, found.p_value)]
-        writer.writerow([found.estimand, found.datasets, *texts])
-    return out.getvalue()
+    rows = []
+    for of in pooled:
+        numbers = (of.interval.value, of.interval.low, of.interval.high, of.variance, of.freedom, of.p_value)
+        rows.append([of.estimand, of.datasets, *(f"{number:.8g}" for number in numbers)])
+    return csv_text(HEADINGS, rows)

@@ -41,6 +41,11 @@ class Interval:
         """Whether the interval is bounded."""
         return math.isfinite(self.low) and math.isfinite(self.high) and math.isfinite(self.value)
 
+    def text(self, number_format: str) -> str:
+        """Return the value with its limits in parentheses, each in a format such as ".3f"."""
+        value, low, high = (format(number, number_format) for number in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})"
+
 
 UNKNOWN = Interval(math.nan, -math.inf, math.inf)
 

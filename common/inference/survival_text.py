@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.inference.noisy import Interval
+from common.inference.rendering import aligned, csv_text, page
 from common.inference.survival import SurvivalCurve, SurvivalCurves
-from common.inference.tables_text import aligned, page
 
 HEADINGS = ("group", "time", "at_risk", "events", "survival", "low", "high")
 """Columns of the CSV file, which has one line for each time of each curve."""
@@ -73,15 +70,13 @@ def survival_text(curves: SurvivalCurves) -> str:
 
 def survival_csv(curves: SurvivalCurves) -> str:
     """Return one line for each time of each curve."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADINGS)
+    rows = []
     for curve in curves.curves:
         for point in curve.points:
             band = (point.survival.value, point.survival.low, point.survival.high)
             texts = [f"{point.time:.10g}", f"{point.at_risk:.1f}", f"{point.events:.1f}"]
-            writer.writerow([curve.group, *texts, *(f"{number:.6f}" for number in band)])
-    return out.getvalue()
+            rows.append([curve.group, *texts, *(f"{number:.6f}" for number in band)])
+    return csv_text(HEADINGS, rows)
 
 
 def survival_html(curves: SurvivalCurves, title: str, warnings: Sequence[str]) -> str:
@@ -119,13 +114,9 @@ def _name(curves: SurvivalCurves, curve: SurvivalCurve) -> str:
 
 def _rows(curve: SurvivalCurve) -> list[tuple[str, str, str, str]]:
     return [
-        (f"{point.time:,.10g}", f"{point.at_risk:,.0f}", f"{point.events:,.0f}", _band(point.survival))
+        (f"{point.time:,.10g}", f"{point.at_risk:,.0f}", f"{point.events:,.0f}", point.survival.text(".3f"))
         for point in curve.points
     ]
-
-
-def _band(survival: Interval) -> str:
-    return f"{survival.value:.3f} ({survival.low:.3f} to {survival.high:.3f})"
 
 
 def _y(part: float) -> float:

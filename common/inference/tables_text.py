@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-
-from jinja2 import FileSystemLoader, Template
 
 from common.inference.noisy import Interval
+from common.inference.rendering import aligned, csv_text, page
 from common.inference.table_one import Figure, TableLine, TableOne
-from common.web.templates import environment
-
-PAGES = Path(__file__).parent / "page"
 
 HEADINGS = ("variable", "level", "statistic", "group", "patients", "value", "low", "high", "suppressed")
 """Columns of the CSV file, which has one line for each figure of each group."""
@@ -76,21 +69,19 @@ def table_text(table: TableOne) -> str:
 
 def table_csv(table: TableOne) -> str:
     """Return one line for each figure of each group; a cell that is not shown has no figures."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADINGS)
+    lines: list[list[object]] = []
     for name, interval in zip(table.groups, table.sizes, strict=True):
         is_shown = round(interval.value) >= table.threshold
         figures = [round(interval.value), *_figures(interval, 0), "no"] if is_shown else ["", "", "", "", "yes"]
-        writer.writerow(["", "", "patients", name, *figures])
+        lines.append(["", "", "patients", name, *figures])
     for row in table.rows:
         for name, cell in zip(table.groups, row.cells, strict=True):
             key = [row.variable, row.level, row.statistic, name]
             if cell.is_suppressed or not cell.is_counted:
-                writer.writerow([*key, "", "", "", "", "yes" if cell.is_suppressed else "not counted"])
+                lines.append([*key, "", "", "", "", "yes" if cell.is_suppressed else "not counted"])
             else:
-                writer.writerow([*key, cell.patients, *_figures(cell.interval, row.decimals + 1), "no"])
-    return out.getvalue()
+                lines.append([*key, cell.patients, *_figures(cell.interval, row.decimals + 1), "no"])
+    return csv_text(HEADINGS, lines)
 
 
 def table_html(table: TableOne, title: str, warnings: Sequence[str]) -> str:
@@ -105,18 +96,6 @@ def table_html(table: TableOne, title: str, warnings: Sequence[str]) -> str:
     lines, notes = lines_of(table), notes_of(table)
     template = page("table1.html.jinja")
     return str(template.render(title=title, warnings=list(warnings), groups=groups, lines=lines, notes=notes))
-
-
-def page(name: str) -> Template:
-    """Return a template of this package."""
-    return environment(FileSystemLoader(PAGES)).get_template(name)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of texts in columns that are as wide as their longest text."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    padded = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in padded) + "\n"
 
 
 def _group(table: TableOne, number: int) -> str:
@@ -138,12 +117,12 @@ def _cell(row: TableLine, cell: Figure, threshold: int) -> str:
         return f"{cell.interval.value:,.{row.decimals}f}" if math.isfinite(cell.interval.value) else "(noise)"
     if not cell.interval.is_known:
         return "(noise)"
-    value, low, high = (
-        f"{number:,.{row.decimals}f}" for number in (cell.interval.value, cell.interval.low, cell.interval.high)
-    )
     if row.statistic in ("percent", "missing"):
+        value, low, high = (
+            f"{number:,.{row.decimals}f}" for number in (cell.interval.value, cell.interval.low, cell.interval.high)
+        )
         return f"{cell.patients:,} ({value} %: {low} to {high})"
-    return f"{value} ({low} to {high})"
+    return cell.interval.text(f",.{row.decimals}f")
 
 
 def _figures(interval: Interval, decimals: int) -> list[str]:
