@@ -84,7 +84,7 @@ class RunCounts:
             raise StudyError("this run released no counts of columns; there is nothing to estimate from")
         self._public, self.domain = public, public.domain
         self._columns: dict[str, NoisyCounts] = {}
-        self._equations_of: dict[str, tuple[Floats, Floats]] = {}
+        self._histograms: dict[str, NoisyCounts] = {}
         self._parts: dict[str, Parts] = {}
 
     @property
@@ -140,7 +140,7 @@ class RunCounts:
     def column(self, name: str) -> NoisyCounts:
         """Return patients by the parts of one column, from its histogram and from the margins of all tables."""
         if name not in self._columns:
-            information, right = (array.copy() for array in self._normal_equations(name))
+            information, right = self._normal_equations(name)
             column, codes = self.index(name), self.parts(name).codes
             for margin in self._margins.of((column,)):
                 sums = np.ones((1, len(codes)))
@@ -178,18 +178,18 @@ class RunCounts:
 
     def _histogram(self, name: str) -> NoisyCounts:
         """Return patients by the parts of one column from its histogram alone."""
-        return NoisyCounts.solved(*self._normal_equations(name))
+        if name not in self._histograms:
+            self._histograms[name] = NoisyCounts.solved(*self._normal_equations(name))
+        return self._histograms[name]
 
     def _normal_equations(self, name: str) -> tuple[Floats, Floats]:
         """Return H' H / v and H' y / v of a column's histogram."""
-        if name not in self._equations_of:
-            sizes = histogram_sizes(self._public.study.table, self._public.plan.cells)
-            start = sum(sizes[other] for other in self.names[: self.index(name)])
-            released = self._public.released.counts(HISTOGRAMS)[start : start + sizes[name]].astype(np.float64)
-            parts = self.parts(name)
-            weighted = parts.sums.T / (parts.collected.sum(1) * noise_deviation(self._public, HISTOGRAMS) ** 2)
-            self._equations_of[name] = weighted @ parts.sums, weighted @ (parts.collected @ released)
-        return self._equations_of[name]
+        sizes = histogram_sizes(self._public.study.table, self._public.plan.cells)
+        start = sum(sizes[other] for other in self.names[: self.index(name)])
+        released = self._public.released.counts(HISTOGRAMS)[start : start + sizes[name]].astype(np.float64)
+        parts = self.parts(name)
+        weighted = parts.sums.T / (parts.collected.sum(1) * noise_deviation(self._public, HISTOGRAMS) ** 2)
+        return weighted @ parts.sums, weighted @ (parts.collected @ released)
 
     def _solve(self, columns: tuple[int, ...], groups: int) -> Table | None:
         """Return the table at this number of groups; None where the sums do not tell its cells apart."""

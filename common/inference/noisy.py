@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -70,7 +69,8 @@ class NoisyCounts:
             information: sum of H' H / v, shape (cells, cells).
             right: sum of H' y / v, shape (cells,).
         """
-        noise = _inverse(information.tobytes(), len(right))
+        inverse = np.asarray(np.linalg.inv(information), dtype=np.float64)
+        noise = (inverse + inverse.T) / 2
         return cls(noise @ right, noise)
 
     def summed(self, sums: Floats) -> NoisyCounts:
@@ -228,13 +228,3 @@ def _between(value: float, powers: tuple[float, float, float], low: float, high:
     root = math.sqrt(max(linear**2 - 4 * square * constant, 0.0))
     limits = [min(max((-linear + sign * root) / (2 * square), low), high) for sign in (-1, 1)]
     return Interval(value, min(limits[0], value), max(limits[1], value))
-
-
-@lru_cache(maxsize=32)
-def _inverse(content: bytes, size: int) -> Floats:
-    """Return the inverse of a symmetric matrix; histograms of equal cells share one."""
-    matrix = np.frombuffer(content, dtype=np.float64).reshape(size, size)
-    inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-    inverse = (inverse + inverse.T) / 2
-    inverse.flags.writeable = False
-    return inverse
