@@ -137,6 +137,11 @@ class RunCounts:
         """Phases that counted other patients, because hospitals had come or gone: their sums are not used."""
         return self._margins.left_out
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of any estimate has to know about this run."""
+        return tuple(f"phase '{phase}' counted other patients and is left out" for phase in self.left_out)
+
     def column(self, name: str) -> NoisyCounts:
         """Return patients by the parts of one column, from its histogram and from the margins of all tables."""
         if name not in self._columns:

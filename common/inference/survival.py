@@ -164,8 +164,7 @@ def survival_curves(run: RunCounts, study: Study, outcome: SurvivalOutcome) -> S
         groups = [counted.intervals(number) for number in range(len(labels))]
         curves += [_curve(name, group) for name, group in zip(labels, groups, strict=True)]
         log_rank = log_rank_test(groups)
-    notes = tuple(f"phase '{phase}' counted other patients and is left out" for phase in run.left_out)
-    return SurvivalCurves(outcome.time, outcome.event, label, outcome.by, tuple(curves), log_rank, notes)
+    return SurvivalCurves(outcome.time, outcome.event, label, outcome.by, tuple(curves), log_rank, run.notes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

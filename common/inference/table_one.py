@@ -139,7 +139,7 @@ def table_one(run: RunCounts, study: Study, by: str | None = None, threshold: in
         sizes += [of_by.size(np.eye(len(of_by.counts))[number]) for number in range(len(labels))]
     columns = [column for column in study.table.each() if column.name != by]
     rows = [row for column in columns for row in _rows(run, column, by, len(labels))]
-    notes = tuple(f"phase '{phase}' counted other patients and is left out" for phase in run.left_out)
+    notes = run.notes
     merged = dict.fromkeys(row.variable for row in rows if not row.cells[-1].is_counted)
     if merged:
         notes += (f"the run counted {', '.join(merged)} with labels of '{by}' in merged groups only",)
