@@ -105,9 +105,9 @@ class Numbers:
         mean = table.counts.mean(values[rows], numbered, further)
         variance = float((spread + (values - mean.value) ** 2)[rows] @ (numbered * table.counts.counts)) / total
         first = np.array([int(np.flatnonzero((rows == group) & (mine > 0))[0]) for group in bins.groups])
-        quantiles = []
+        quantiles, deviations = [], bins.noise_within() * parts
         for level in levels:
-            running = table.counts.cumulative(first, mine, level).less_certain(bins.noise_within() * parts)
+            running = table.counts.cumulative(first, mine, level).less_certain(deviations)
             middle, low, high = (bins.within(position, tilts[position.cell]) for position in running.quantile())
             quantiles.append(self._interval(middle, low, high))
         return NumberFigures(total, mean, math.sqrt(variance) if variance > 0 else math.nan, tuple(quantiles))

@@ -199,15 +199,16 @@ class _OutcomeTable:
 
 def _curve(name: str, intervals: Intervals) -> SurvivalCurve:
     """Return a group's curve with its pointwise band."""
-    estimate = _log_survival(intervals, ACTUARIAL)
-    bands = [_band(*_log_survival(intervals, leaving)) for leaving in (0.0, ACTUARIAL, 1.0)]
-    values = np.exp(-np.maximum.accumulate(np.maximum(-estimate[0], 0.0)))
+    estimates = {leaving: _log_survival(intervals, leaving) for leaving in (0.0, ACTUARIAL, 1.0)}
+    bands = [_band(*estimate) for estimate in estimates.values()]
+    values = np.exp(-np.maximum.accumulate(np.maximum(-estimates[ACTUARIAL][0], 0.0)))
     low, high = np.min([band[0] for band in bands], axis=0), np.max([band[1] for band in bands], axis=0)
-    at_risk = intervals.at_risk(0.0) @ intervals.counts.counts
+    risk = intervals.at_risk(0.0)
+    at_risk = risk @ intervals.counts.counts
     events = intervals.events @ intervals.counts.counts
     points = []
     for index, time in enumerate(intervals.ends.tolist()):
-        reach = math.sqrt(intervals.counts.noise_of(*[intervals.at_risk(0.0)[index]] * 2))
+        reach = math.sqrt(intervals.counts.noise_of(risk[index], risk[index]))
         if at_risk[index] < max(FEWEST_AT_RISK, 2 * reach) or not math.isfinite(low[index] + high[index]):
             break
         value = float(values[index])
