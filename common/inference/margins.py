@@ -123,12 +123,11 @@ class Margins:
     def has(self, columns: tuple[int, ...], groups: int) -> bool:
         """Return whether one table holds all of these columns, in as many groups or more."""
         wanted = [self._groups(column, groups) for column in columns]
-        for table in self._tables:
-            if set(columns) <= set(table.query.columns):
-                theirs = [self._groups(column, table.query.groups) for column in columns]
-                if all(size >= least for size, least in zip(theirs, wanted, strict=True)):
-                    return True
-        return False
+        return any(
+            all(self._groups(column, query.groups) >= least for column, least in zip(columns, wanted, strict=True))
+            for query in (table.query for table in self._tables)
+            if set(columns) <= set(query.columns)
+        )
 
     def _groups(self, column: int, groups: int) -> int:
         return int(self._domain.groups(column, groups)[-1]) + 1

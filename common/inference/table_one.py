@@ -218,8 +218,8 @@ def _number_cells(figures: NumberFigures) -> list[Figure]:
 
 def _suppressed(row: TableLine, threshold: int) -> TableLine:
     """Return the row without the figures of cells of fewer patients than the threshold."""
-    hidden = [replace(cell, patients=0, interval=UNKNOWN, is_suppressed=True) for cell in row.cells]
-    pairs = zip(row.cells, hidden, strict=True)
-    return replace(
-        row, cells=tuple(other if cell.is_counted and cell.patients < threshold else cell for cell, other in pairs)
+    cells = (
+        Figure(0, UNKNOWN, is_suppressed=True) if cell.is_counted and cell.patients < threshold else cell
+        for cell in row.cells
     )
+    return replace(row, cells=tuple(cells))

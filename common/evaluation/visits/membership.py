@@ -49,8 +49,7 @@ def history_membership(members: CodedHistories, others: CodedHistories, syntheti
 
 def _cells(side: CodedHistories, longest: int, most: int) -> npt.NDArray[np.int16]:
     """Return one row for each of at most `most` patients: static columns, then the visits one after the other."""
-    count = side.histories.patients
-    chosen = np.sort(sampled_rows(count, min(most, count), "history-membership", side.name))
+    chosen = sampled_rows(side.histories.patients, most, "history-membership", side.name)
     starts, lengths = side.histories.starts[chosen], side.histories.lengths[chosen]
     cells = np.full((len(chosen), longest, side.visit.shape[1]), NO_VISIT, dtype=np.int16)
     for number in range(int(lengths.max())):
