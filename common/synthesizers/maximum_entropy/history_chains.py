@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
+from common.synthesizers.maximum_entropy.history_halves import VisitHalf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,7 @@ class HistoryChains:
         self.weights = torch.ones(len(visits)) if weights is None else weights
         self.total = float(self.weights.sum())
         self.total_with_steps = float(self.weights[visits > 1].sum())
-        self._halves = _Half.both(columns, rows, self.weights)
+        self._halves = VisitHalf.both(columns, rows, self.weights)
         starts = self._halves[0].one_hot[:, :-1][:, self._halves[0].is_first]
         self._patients = starts[columns.codes_of(columns.of_patient)]
         if columns.since is not None:
@@ -104,7 +105,7 @@ class HistoryChains:
         local = self._of_patient(column)
         self._patients[local] = 0.0
         self._patients[local.start + code] = 1.0
-        self._tell_visits()
+        self._copy_to_visits()
 
     def mix(self, sweeps: int, free: Sequence[int], potentials: HistoryPotentials) -> None:
         """Draw some columns of all histories; the others keep their codes.
@@ -142,7 +143,7 @@ class HistoryChains:
         start = sum(self.columns.domain.sizes[other] for other in self.columns.of_patient if other < column)
         return slice(start, start + self.columns.domain.sizes[column])
 
-    def _tell_visits(self) -> None:
+    def _copy_to_visits(self) -> None:
         """Give the visits the codes of their patients."""
         codes = self.columns.codes_of(self.columns.of_patient)
         for half in self._halves:
@@ -172,14 +173,19 @@ class HistoryChains:
             if tables is not None:
                 tables.add_patients(column, probabilities, self)
             self._patients[local] = hot
-        self._tell_visits()
+        self._copy_to_visits()
 
-    def of_patients(self) -> tuple[Tensor, tuple[_Half, _Half]]:
+    def of_patients(self) -> tuple[Tensor, tuple[VisitHalf, VisitHalf]]:
         """Return the codes of the patients' own columns, (their codes, histories), and the halves of the visits."""
         return self._patients, self._halves
 
     def _draw_visits(
-        self, half: _Half, other: _Half, order: Iterable[int], potentials: HistoryPotentials, tables: _Tables | None
+        self,
+        half: VisitHalf,
+        other: VisitHalf,
+        order: Iterable[int],
+        potentials: HistoryPotentials,
+        tables: _Tables | None,
     ) -> None:
         """Draw columns of every second visit, given the patients and the visits before and after.
 
@@ -217,63 +223,6 @@ class HistoryChains:
             tables.steps += expected @ after.T
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Half:
-    """Every second visit of each history.
-
-    Attributes:
-        one_hot: 1 where a visit has a code, (codes, visits + 1); the last column stands for no visit and is zero.
-        visits: index of each visit among all, a history's side by side.
-        owners: history of each visit.
-        is_first: which are the first of their history.
-        before, after: columns of the other half's `one_hot`: the visit before and after each visit.
-        of_visit, of_step: weight of a visit, and of a step from or to it.
-    """
-
-    one_hot: Tensor
-    visits: Tensor
-    owners: Tensor
-    is_first: Tensor
-    before: Tensor
-    after: Tensor
-    of_visit: Tensor
-    of_step: Tensor
-
-    @classmethod
-    def both(cls, columns: HistoryColumns, rows: Tensor, weights: Tensor) -> tuple[_Half, _Half]:
-        """Return the first, third, fifth ... visits of each history, and the others.
-
-        Args:
-            columns: what the columns are.
-            rows: codes, int64, shape (visits, columns).
-            weights: of each history.
-        """
-        number, visits = rows[:, columns.visit], rows[:, columns.visits] + 1
-        owners = torch.cumsum((number == 0).long(), 0) - 1
-        held = [torch.nonzero(number % 2 == odd).squeeze(1) for odd in (0, 1)]
-        within = torch.empty(len(rows), dtype=torch.int64)
-        for chosen in held:
-            within[chosen] = torch.arange(len(chosen))
-        halves = []
-        for chosen, others in zip(held, held[::-1], strict=True):
-            one_hot = torch.zeros(columns.offsets[-1], len(chosen) + 1)
-            one_hot[:, :-1].scatter_(0, (rows[chosen] + torch.tensor(columns.offsets[:-1])).T, 1.0)
-            has_before, has_after = number[chosen] > 0, number[chosen] < visits[chosen] - 1
-            halves.append(
-                cls(
-                    one_hot,
-                    chosen,
-                    owners[chosen],
-                    ~has_before,
-                    torch.where(has_before, within[chosen - 1], len(others)),
-                    torch.where(has_after, within[(chosen + 1).clamp(max=len(rows) - 1)], len(others)),
-                    weights[owners[chosen]] / visits[chosen],
-                    weights[owners[chosen]] / (visits[chosen] - 1).clamp(min=1),
-                )
-            )
-        return halves[0], halves[1]
-
-
 class _Tables:
     """The tables of one sweep over all codes, while its columns are drawn."""
 
@@ -283,7 +232,7 @@ class _Tables:
         self._singles, self._pairs = torch.zeros(codes), torch.zeros(codes, codes)
         self.steps = torch.zeros(codes, codes)
 
-    def add_visits(self, span: slice, weighted: Tensor, half: _Half) -> None:
+    def add_visits(self, span: slice, weighted: Tensor, half: VisitHalf) -> None:
         """Add a column at the visits of a half: weighted probabilities of its codes, shape (codes, visits)."""
         self._pairs[span] += weighted @ half.one_hot[:, :-1].T
         self._singles[span] += weighted.sum(1)
@@ -298,7 +247,7 @@ class _Tables:
         self._pairs[span, self._columns.codes_of(self._columns.of_patient)] = weighted @ patients.T
         self._singles[span] += weighted.sum(1)
 
-    def add_fixed(self, half: _Half) -> None:
+    def add_fixed(self, half: VisitHalf) -> None:
         """Add the columns that are not drawn, as they are."""
         for column in (self._columns.visits, self._columns.visit):
             span = self._columns.span(column)
