@@ -14,9 +14,10 @@ where the model misses tables (`PairTarget.widened`).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -69,15 +70,18 @@ def fit_model(evidence: Evidence, *, chains: int, steps: int, seed: int) -> Fit:
         steps: stochastic Newton steps, one sweep each.
         seed: seed of all draws.
     """
-    fitter = ModelFitter(evidence, chains, seed)
-    if evidence.sets:
-        fitter.run([FIRST_RATE] * max(1, steps // 2))
-        fitter.add_sets()
-    rates = np.geomspace(FIRST_RATE, LAST_RATE, steps).tolist()
+    fitter, rates = ModelFitter(evidence, chains, seed), step_rates(steps)
+    fitter.add_sets(max(1, steps // 2))
     first = steps // WIDENED_AFTER
     if first:
         fitter.widen(fitter.run(rates[:first]))
     return fitter.run(rates[first:])
+
+
+def step_rates(steps: int) -> list[float]:
+    """Return the lengths of a fit's steps, as parts of a Newton step: ever shorter by the same factor."""
+    rates: list[float] = np.geomspace(FIRST_RATE, LAST_RATE, steps).tolist()
+    return rates
 
 
 def averaged_steps(steps: int) -> int:
@@ -139,11 +143,36 @@ class ModelFitter:
         last = max((index for index, level in enumerate(self.pairs) if level.has_potential.any()), default=-1)
         return self.pairs[: last + 1]
 
-    def add_sets(self) -> None:
-        """Give every counted set of three or four columns potentials."""
+    def add_sets(self, steps: int) -> None:
+        """Give every counted set of three or four columns potentials, if there are any, after these steps without."""
+        if not self.evidence.sets:
+            return
+        self.run([FIRST_RATE] * steps)
         self.sets = [ColumnSetTarget.of(table, self.domain) for table in self.evidence.sets]
         self.chains = Chains(self.potentials(), self.chains.rows, self.rng)
         self.damping.start_again()  # what sets lack is part of the size from now on
+
+    def restarted(self, evidence: Evidence, seed: int) -> ModelFitter:
+        """Return a fitter to other sums of the same tables, which starts from these potentials and chains.
+
+        Args:
+            evidence: the other sums, with priors.
+            seed: seed of all further draws.
+        """
+        other = copy.copy(self)
+        other.evidence, other.rng = evidence, torch.Generator().manual_seed(seed)
+        other.singles = torch.from_numpy(evidence.singles).float()
+        other.single_potentials = self.single_potentials.clone()
+        levels = zip(PairTarget.of_levels(evidence), self.pairs, strict=True)
+        other.pairs = [replace(target, values=former.values.clone()) for target, former in levels]
+        sets = zip(evidence.sets, self.sets, strict=True)
+        other.sets = [
+            replace(ColumnSetTarget.of(table, self.domain), values=former.values.clone()) for table, former in sets
+        ]
+        other.damping = copy.copy(self.damping)
+        other.damping.start_again()
+        other.chains = Chains(other.potentials(), self.chains.rows, other.rng)
+        return other
 
     def widen(self, fit: Fit) -> None:
         """Widen the priors of pairs whose tables the model misses."""

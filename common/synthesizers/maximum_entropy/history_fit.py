@@ -16,7 +16,7 @@ from torch import Tensor
 from common.arrays import Floats, Integers
 from common.marginals.evidence import Evidence
 from common.synthesizers.maximum_entropy.chains import independent_rows
-from common.synthesizers.maximum_entropy.fit import FIRST_RATE, LAST_RATE, WIDENED_AFTER, Damping, averaged_steps
+from common.synthesizers.maximum_entropy.fit import WIDENED_AFTER, Damping, averaged_steps, step_rates
 from common.synthesizers.maximum_entropy.history_chains import (
     HistoryChains,
     HistoryPotentials,
@@ -67,8 +67,7 @@ def fit_histories(
         steps: stochastic Newton steps, one sweep each.
         seed: seed of all draws.
     """
-    fitter = _HistoryFitter(evidence, columns, chains, seed)
-    rates = np.geomspace(FIRST_RATE, LAST_RATE, steps).tolist()
+    fitter, rates = _HistoryFitter(evidence, columns, chains, seed), step_rates(steps)
     first = steps // WIDENED_AFTER
     if first:
         fitter.widen(fitter.run(rates[:first])[0])

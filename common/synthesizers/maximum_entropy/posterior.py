@@ -14,7 +14,6 @@ The priors that shrink what noise may explain would also shrink the differences 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -28,8 +27,7 @@ from common.marginals.measurements import Measurements
 from common.marginals.queries import count
 from common.seeds import seed_for
 from common.synthesizers.maximum_entropy.chains import Chains, column_tables
-from common.synthesizers.maximum_entropy.fit import FIRST_RATE, LAST_RATE, Fit, ModelFitter
-from common.synthesizers.maximum_entropy.targets import ColumnSetTarget, PairTarget
+from common.synthesizers.maximum_entropy.fit import Fit, ModelFitter, step_rates
 
 WIDE = 1.0
 """Prior variance, relative to what independent columns explain, that shrinks no potential to speak of."""
@@ -68,20 +66,14 @@ def posterior_codes(measurements: Measurements, settings: PosteriorSettings) -> 
     """
     evidence = _with_wide_priors(Evidence.of(measurements))
     fitter = ModelFitter(evidence, CHAINS, seed_for(settings.seed, "posterior", "fit"))
-    if evidence.sets:
-        fitter.run([FIRST_RATE] * (STEPS // 2))
-        fitter.add_sets()
-    first = fitter.run(_rates(STEPS))
+    fitter.add_sets(STEPS // 2)
+    first = fitter.run(step_rates(STEPS))
     patients = max(1, round(measurements.total))
     for number in range(settings.datasets):
         seed = seed_for(settings.seed, "posterior", number)
         again = _counted_again(measurements, _draw(first, patients, seed), seed)
-        fit = _refitted(fitter, _with_wide_priors(Evidence.of(again)), seed)
+        fit = fitter.restarted(_with_wide_priors(Evidence.of(again)), seed).run(step_rates(STEPS_AGAIN))
         yield _draw(fit, settings.rows, seed_for(seed, "rows"))
-
-
-def _rates(steps: int) -> list[float]:
-    return [float(rate) for rate in np.geomspace(FIRST_RATE, LAST_RATE, steps)]
 
 
 def _with_wide_priors(evidence: Evidence) -> Evidence:
@@ -107,27 +99,9 @@ def _counted_again(measurements: Measurements, codes: Codes, seed: int) -> Measu
     return replace(measurements, sums=sums)
 
 
-def _refitted(fitter: ModelFitter, evidence: Evidence, seed: int) -> Fit:
-    """Return the model fitted to other evidence, from the potentials and chains of a fitter, which does not change."""
-    again = copy.copy(fitter)
-    again.evidence, again.rng = evidence, torch.Generator().manual_seed(seed)
-    again.singles = torch.from_numpy(evidence.singles).float()
-    again.single_potentials = fitter.single_potentials.clone()
-    targets = zip(PairTarget.of_levels(evidence), fitter.pairs, strict=True)
-    again.pairs = [replace(target, values=former.values.clone()) for target, former in targets]
-    sets = zip(
-        [ColumnSetTarget.of(table, evidence.resolutions.domain) for table in evidence.sets], fitter.sets, strict=True
-    )
-    again.sets = [replace(target, values=former.values.clone()) for target, former in sets]
-    again.damping = copy.copy(fitter.damping)
-    again.damping.start_again()
-    again.chains = Chains(again.potentials(), fitter.chains.rows.clone(), again.rng)
-    return again.run(_rates(STEPS_AGAIN))
-
-
 def _draw(fit: Fit, rows: int, seed: int) -> Codes:
     """Return independent rows of the model: unlike a release's rows, they are not pulled towards its tables."""
-    rng = torch.Generator().manual_seed(seed % 2**63)
+    rng = torch.Generator().manual_seed(seed)
     chosen = torch.randint(len(fit.rows), (rows,), generator=rng)
     chains = Chains(fit.potentials, fit.rows[chosen], rng)
     tables = column_tables(fit.potentials)
