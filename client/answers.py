@@ -19,6 +19,7 @@ from common.arrays import Integers, Weights
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Slot
 from common.marginals.released import Asked
+from common.marginals.whole_histories import discriminator_width
 from common.planning.phases import (
     ROUNDS,
     PublicRun,
@@ -175,7 +176,7 @@ def _train(run: AcceptedRun, request: RoundRequest, public: PublicRun, noise: No
 def _expect_gradient(run: AcceptedRun, request: GradientRequest) -> Expected:
     event = _round_event(run, request.round, is_synchronous=True)
     public = read_public(run.study, run.plan, request.released, training_phase().needs(run.plan))
-    shapes = layer_shapes(sum(public.encoder.sizes), run.study.adversarial.hidden)
+    shapes = layer_shapes(discriminator_width(run.study.table, public.encoder.sizes), run.study.adversarial.hidden)
     if {name: value.shape for name, value in request.weights.items()} != shapes:
         raise PolicyRefusal(Reason.PLAN_MISMATCH)
     return Expected(public, event, length=sum(map(math.prod, shapes.values())))

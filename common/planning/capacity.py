@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common.errors import StudyError
+from common.marginals.whole_histories import discriminator_width
 from common.planning.phases import vector_phase
 from common.planning.plan import Plan
 from common.planning.sizing import MAX_VECTOR_CELLS
@@ -67,7 +68,7 @@ def discriminator_parameters(study: Study, bins: int) -> int:
     """
     if not isinstance(study.synthesizer, AdversarialSettings):
         return 0
-    width = sum(column.max_codes(bins) for column in study.table.each())
+    width = discriminator_width(study.table, [column.max_codes(bins) for column in study.table.each()])
     return parameters_of(width, study.synthesizer.hidden)
 
 

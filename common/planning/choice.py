@@ -50,6 +50,8 @@ class RoundsReason(StrEnum):
     """The signal-to-noise ratio of training reaches `ADVERSARY_FROM`."""
     NOISE = "noise"
     """It does not, so there are none."""
+    PLACEBO = "placebo"
+    """The discriminator reads whole histories. In trials it did no better than one that saw no patient."""
     ENCODER = "encoder"
     """Rounds are of counts by latent class, see `Choice.classes`; none are of DP-SGD."""
     FIT_ONLY = "fit-only"
@@ -69,6 +71,7 @@ class TrainingChoice:
         is_own_noise: whether each hospital's own noise protects its rounds although that of counts is shared.
         is_synchronous: whether all hospitals take each step together, under masks and shared noise.
         parameters: upper bound on the number of discriminator parameters.
+        reads_histories: whether the discriminator reads whole histories of visits.
     """
 
     rounds: int
@@ -78,6 +81,7 @@ class TrainingChoice:
     is_own_noise: bool
     is_synchronous: bool
     parameters: int
+    reads_histories: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,13 +232,16 @@ def _choose_training(study: Study, ratio: float, bins: int) -> TrainingChoice:
         rounds, reason = study.training.rounds, RoundsReason.STUDY
     elif not study.synthesizer.counts_marginals:
         rounds, reason = DEFAULT_ROUNDS, RoundsReason.ONLY_TRAINING
+    elif study.has_visits:
+        rounds, reason = 0, RoundsReason.PLACEBO
     elif ratio >= ADVERSARY_FROM:
         rounds, reason = DEFAULT_ROUNDS, RoundsReason.SIGNAL
     else:
         rounds, reason = 0, RoundsReason.NOISE
     is_synchronous = is_shared and steps == 1 and rounds > 0
+    parameters = discriminator_parameters(study, bins)
     return TrainingChoice(
-        rounds, steps, reason, ratio, is_own_noise, is_synchronous, discriminator_parameters(study, bins)
+        rounds, steps, reason, ratio, is_own_noise, is_synchronous, parameters, study.has_visits and rounds > 0
     )
 
 

@@ -108,6 +108,8 @@ def _rounds(training: TrainingChoice) -> str:
         return "No training rounds: the synthesizer is fitted to the marginals alone."
     if training.reason is RoundsReason.STUDY:
         return f"{training.rounds} training rounds, as the study says."
+    if training.reason is RoundsReason.PLACEBO:
+        return "No training rounds: a discriminator of whole histories did no better than a placebo in trials."
     if training.reason is RoundsReason.ONLY_TRAINING:
         return f"{training.rounds} training rounds: without marginals the generator learns from them alone."
     under = " under each hospital's own noise" if training.is_own_noise else ""
@@ -129,6 +131,8 @@ def about_rounds(choice: Choice) -> str | None:
     if math.isinf(training.signal_to_noise):
         return f"{training.rounds} rounds were trained without noise."
     spent = f"{training.rounds} rounds took {choice.proportions[ROUNDS]:.0%} of the budget"
+    if training.reads_histories:
+        return f"{spent}. In trials, a discriminator of whole histories that saw no patient did as well or better."
     ratio, threshold = _ratio(training.signal_to_noise), f"{ADVERSARY_FROM:.0f}"
     if training.signal_to_noise >= ADVERSARY_FROM:
         return (

@@ -271,15 +271,16 @@ class TrainingPhase(Phase):
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
         """Return what leaves in every round."""
         unit = study.privacy.unit
+        visits = ", with all visits together," if study.has_visits else ""
         if plan.quantization:
             total = hospital.noise_multiplier * plan.honest_hospitals**0.5
             return [
                 f"- under masks, {plan.rounds} times: the sum over about {hospital.batch} {unit}s of how the "
-                f"discriminator should change; every {unit}'s influence on it is cut to {hospital.clip:g}, and the "
-                f"noise that hides it in the sum over all hospitals is {total:.3g} times as large"
+                f"discriminator should change; every {unit}'s influence on it{visits} is cut to {hospital.clip:g}, and "
+                f"the noise that hides it in the sum over all hospitals is {total:.3g} times as large"
             ]
         return [
             f"- {plan.rounds} times: the weights of generator and discriminator after {hospital.steps} training steps "
-            f"on about {hospital.batch} {unit}s each; every {unit}'s influence on a step is cut to "
-            f"{hospital.clip:g} and hidden under noise {hospital.noise_multiplier:g} times as large"
+            f"on about {hospital.batch} {unit}s each; every {unit}'s influence on a step{visits} is cut "
+            f"to {hospital.clip:g} and hidden under noise {hospital.noise_multiplier:g} times as large"
         ]

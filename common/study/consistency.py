@@ -13,7 +13,7 @@ from common.study.limits import delta_problem
 from common.study.rules import contradiction
 from common.study.schema import Schema
 from common.study.sections import HospitalFacts
-from common.study.synthesizers import MaximumEntropySettings
+from common.study.synthesizers import HistoryGanSettings, MaximumEntropySettings
 
 if TYPE_CHECKING:
     from common.study.study import Study
@@ -29,6 +29,11 @@ def check_sections(study: Study) -> None:
     _check_extraction(study)
     if study.has_visits:
         _check_visits(study)
+    elif isinstance(study.synthesizer, HistoryGanSettings):
+        raise ValueError(
+            "[synthesizer] kind = 'history-gan' is for tables of visits; add patient, time and most_visits to "
+            "[schema], or choose 'marginal-gan'"
+        )
     _check_columns(study)
     if study.images:
         _check_images(study)
@@ -77,15 +82,15 @@ def _check_visits(study: Study) -> None:
     """Refuse what is not done with tables of visits."""
     if study.privacy.unit != "patient":
         raise ValueError('[schema] patient names who has the visits; set [privacy] unit = "patient"')
-    if not isinstance(study.synthesizer, MaximumEntropySettings):
-        raise ValueError(
-            f"[synthesizer] kind = '{study.synthesizer.kind}' makes no visits; leave it out for 'maximum-entropy'"
-        )
     settings = study.synthesizer
+    if not isinstance(settings, MaximumEntropySettings | HistoryGanSettings):
+        raise ValueError(
+            f"[synthesizer] kind = '{settings.kind}' makes no visits; choose 'maximum-entropy' or 'history-gan'"
+        )
     not_done = {
         "[synthesizer] independent": settings.independent,
         "[synthesizer] triples": settings.triples,
-        "[synthesizer] votes": settings.votes,
+        "[synthesizer] votes": settings.takes_votes,
         "[evaluation] private": study.evaluation.private,
         "[evaluation] time": study.evaluation.time,
     }

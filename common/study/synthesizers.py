@@ -59,11 +59,9 @@ class SynthesizerSettings(Frozen):
 class AdversarialSettings(SynthesizerSettings):
     """Settings of a synthesizer that hospitals train in rounds, against a discriminator.
 
-    `hidden` are the units of each of the discriminator's two hidden layers. `marginal_weight` is the weight of the
-    marginal loss beside the discriminator; 0 leaves the marginals out and all to the rounds.
+    `hidden` are the units of each of the discriminator's two hidden layers.
     """
 
-    marginal_weight: float = Field(default=20.0, ge=0)
     hidden: int = Field(default=64, ge=1, le=4096)
 
     @property
@@ -71,23 +69,42 @@ class AdversarialSettings(SynthesizerSettings):
         """Whether hospitals take part in rounds of training: in those of DP-SGD."""
         return True
 
-    @property
-    def counts_marginals(self) -> bool:
-        """Whether the synthesizer is fitted to noisy marginals; if not, it is a plain DP-GAN."""
-        return self.marginal_weight > 0
-
 
 class GanSettings(AdversarialSettings):
     """Settings of the GAN held to noisy marginals.
 
-    `fit_steps` are optimizer steps of the fit to the marginals. If not given, there are 1500, and twice as many where
-    there is little noise and no round follows.
+    `marginal_weight` is the weight of the marginal loss beside the discriminator; 0 leaves the marginals out and all to
+    the rounds. `fit_steps` are optimizer steps of the fit to the marginals. If not given, there are 1500, and twice as
+    many where there is little noise and no round follows.
     """
 
     kind: Literal["marginal-gan"] = "marginal-gan"
     generator: Literal["prototypes", "mlp"] = "prototypes"
     prototypes: int = Field(default=1000, ge=1, le=100_000)
     fit_steps: int | None = Field(default=None, ge=1, le=100_000, exclude_if=is_unset)
+    marginal_weight: float = Field(default=20.0, ge=0)
+
+    @property
+    def counts_marginals(self) -> bool:
+        """Whether the synthesizer is fitted to noisy marginals; if not, it is a plain DP-GAN."""
+        return self.marginal_weight > 0
+
+
+class HistoryGanSettings(AdversarialSettings):
+    """Settings of the GAN of whole histories: the maximum-entropy model, which a discriminator of histories tilts.
+
+    `histories` are Gibbs chains of the model, a patient each, from which hospitals draw synthetic patients in rounds.
+    `fit_steps` are as for the maximum-entropy model.
+    """
+
+    kind: Literal["history-gan"] = "history-gan"
+    histories: int = Field(default=2048, ge=64, le=20_000)
+    fit_steps: int = Field(default=200, ge=1, le=100_000)
+
+    @property
+    def model(self) -> MaximumEntropySettings:
+        """The settings of the model that the discriminator tilts."""
+        return MaximumEntropySettings(chains=self.histories, fit_steps=self.fit_steps)
 
 
 class VaeSettings(SynthesizerSettings):
@@ -147,6 +164,7 @@ SYNTHESIZER_SETTINGS: dict[str, type[SynthesizerSettings]] = {
     DEFAULT_KIND: MaximumEntropySettings,
     "marginal-gan": GanSettings,
     "marginal-vae": VaeSettings,
+    "history-gan": HistoryGanSettings,
 }
 """Every kind of synthesizer that a study may name, and the settings that it takes."""
 

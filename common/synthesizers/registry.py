@@ -39,9 +39,17 @@ def _maximum_entropy(settings: Any, encoder: Encoder) -> Synthesizer:
     return MaximumEntropy(settings, Domain.of(encoder))
 
 
+def _history_gan(settings: Any, encoder: Encoder) -> Synthesizer:
+    from common.synthesizers.history_gan.synthesizer import HistoryGan  # torch takes a second to load
+
+    assert isinstance(encoder.schema, VisitsSchema), "a study of visits"
+    return HistoryGan(settings, encoder.schema, Domain.of(encoder))
+
+
 SYNTHESIZERS: dict[str, Callable[[Any, Encoder], Synthesizer]] = {
     "marginal-gan": _marginal_gan,
     "marginal-vae": _marginal_vae,
+    "history-gan": _history_gan,
     "maximum-entropy": _maximum_entropy,
 }
 """Makes a synthesizer from its settings (`common.study.synthesizers`) and the encoder of its codes."""

@@ -55,7 +55,10 @@ def simulate(
     ] = None,
     synthesizer: Annotated[
         str | None,
-        typer.Option(help="Kind of synthesizer: maximum-entropy, marginal-gan or marginal-vae. Default: the study's."),
+        typer.Option(
+            help="Kind of synthesizer: maximum-entropy, marginal-gan, marginal-vae, or of visits history-gan. Default: "
+            "the study's."
+        ),
     ] = None,
     rounds: Annotated[
         int | None,

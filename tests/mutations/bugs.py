@@ -52,6 +52,7 @@ from common.secagg.terms import Terms
 from common.study.schema import Schema, VisitsSchema
 from common.study.study import Study
 from common.synthesizers.gan.synthesizer import MarginalGan
+from common.synthesizers.history_gan.synthesizer import HistoryGan
 from common.tables import csv_reader, frozen, patients
 from common.tables.conforming import format_table
 from common.tables.parts import Part
@@ -268,6 +269,21 @@ def steps_that_each_weigh_a_whole_patient(patch: Patch) -> None:
         return ((schema.parts, steps) for _, steps in honest(codes, schema))
 
     put(patch, honest, mutant)
+
+
+@bug
+def visits_that_are_clipped_one_by_one(patch: Patch) -> None:
+    honest = HistoryGan.patients
+
+    def mutant(self: HistoryGan, codes: Codes) -> Codes:
+        every = [np.zeros((0, len(self._layout.columns)), dtype=np.int16)]
+        for visit in codes:
+            alone = visit[None].copy()
+            alone[0, [self._layout.visits, self._layout.visit]] = 0
+            every.append(honest(self, alone))
+        return np.concatenate(every)
+
+    patch.setattr(HistoryGan, "patients", mutant)
 
 
 @bug

@@ -51,6 +51,7 @@ from tests.common.planning import test_transitions as transition_tests
 from tests.common.planning import test_votes as vote_tests
 from tests.common.privacy import test_dpsgd as dpsgd_tests
 from tests.common.privacy import test_synchronous as synchronous_tests
+from tests.common.synthesizers.history_gan import test_synthesizer as history_gan_tests
 from tests.common.tables import test_frozen as frozen_tests
 from tests.common.tables import test_patients as patient_tests
 from tests.federation import test_classes as class_run_tests
@@ -139,6 +140,10 @@ def audit_of_visits(folder: Path, log: Log) -> None:
 
 def one_patient_with_visits(folder: Path, log: Log) -> None:
     transition_tests.TestOnePatient().test_changes_no_more_than_is_charged(transition_tests.finished_run(4), 4)
+
+
+def one_patient_in_a_step(folder: Path, log: Log) -> None:
+    history_gan_tests.TestOnePatient().test_changes_the_clipped_sum_by_at_most_the_clip(1e3)
 
 
 def audit_of_images(folder: Path, log: Log) -> None:
@@ -390,6 +395,7 @@ CAUGHT_BY: dict[str, Callable[[Path, Log], None]] = {
     "a factor of centering that is applied twice": one_patient_in_weighted_tables,
     "visits that each weigh a whole patient": audit_of_visits,
     "steps that each weigh a whole patient": audit_of_visits,
+    "visits that are clipped one by one": one_patient_in_a_step,
     "images that each weigh a whole patient": one_patient_with_images,
     "images that nobody clips": audit_of_images,
     "parts of a patient that are charged as patients": one_patient_with_visits,

@@ -92,12 +92,26 @@ class MaximumEntropyHistories:
         Raises:
             StudyError: a given column is one of the visit.
         """
-        columns, fit = self._columns, self._model(weights)
-        if any(columns.is_of_visit[column] for column in given):
-            raise StudyError("a condition on a column of the visit does not choose patients; name one of the patient")
-        rng = torch.Generator().manual_seed(seed)
+        columns, fit = self._columns, self.model_of(weights)
         fixed = given.get(columns.visits)
         visits = spread(fit.visits, rows) if fixed is None else np.full(rows, fixed)
+        return self.draw(fit, visits, torch.Generator().manual_seed(seed), given)
+
+    def draw(self, fit: HistoryFit, visits: Integers, rng: torch.Generator, given: Mapping[int, int]) -> Codes:
+        """Draw the histories of patients with these numbers of visits, in random order.
+
+        Args:
+            fit: the fitted model.
+            visits: code of the number of visits of each patient.
+            rng: of the draws.
+            given: as in `sample`.
+
+        Raises:
+            StudyError: a given column is one of the visit.
+        """
+        columns = self._columns
+        if any(columns.is_of_visit[column] for column in given):
+            raise StudyError("a condition on a column of the visit does not choose patients; name one of the patient")
         chosen = _chosen(fit.rows, visits, columns, rng)
         free = [column for column in columns.free if column not in given]
         drawn = [np.empty((0, len(columns.domain.sizes)), dtype=np.int16)]
@@ -109,7 +123,7 @@ class MaximumEntropyHistories:
             drawn.append(chains.rows.numpy().astype(np.int16))
         return np.concatenate(drawn)
 
-    def _model(self, weights: Weights) -> HistoryFit:
+    def model_of(self, weights: Weights) -> HistoryFit:
         """Return the model that `fit` wrote, or raise `StudyError` for arrays that are none."""
         columns = self._columns
         codes, step_codes = columns.offsets[-1], columns.step_offsets[-1]

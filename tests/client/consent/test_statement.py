@@ -130,3 +130,16 @@ def test_a_hospital_is_told_what_visits_contribute() -> None:
     assert 'Of each patient, the last 4 visits at most are counted, in the order of "day".' in text
     assert "All visits of a patient together weigh as much as one patient in every count" in text
     assert "noisy counts of patients by every column at a visit and at the next" in text
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_rounds_are_told_to_clip_all_visits_together(steps: int) -> None:
+    study = visits_study(
+        synthesizer={"kind": "history-gan", "hidden": 4},
+        training={"rounds": 2, "steps": steps},
+        privacy={"noise": "distributed" if steps == 1 else "local"},
+    )
+    plan = make_plan(study)
+    text = "\n".join(what_leaves(study, plan, plan.hospitals[0]))
+    assert "every patient's influence on" in text
+    assert "with all visits together, is cut" in text

@@ -15,6 +15,7 @@ from common.planning.choice import (
 from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES
 from common.planning.plan import ROUNDS, PlannedVector
 from common.planning.sizing import FINE_FROM, MAX_CELLS, MIN_CELLS, TRIPLES_AGAIN_FROM, TableCount
+from tests.testbeds.visits import visits_study
 from tests.testbeds.wards import (
     PLAIN,
     open_rounds,
@@ -87,6 +88,12 @@ class TestRounds:
     def test_the_study_decides_where_it_says(self) -> None:
         training = choose(wards()).training
         assert (training.rounds, training.reason) == (2, RoundsReason.STUDY)
+
+    def test_of_whole_histories_are_only_as_many_as_the_study_says(self) -> None:
+        study = visits_study(synthesizer={"kind": "history-gan"}, privacy={"noise": "none"})
+        asked, unasked = choose(study.amended(training={"rounds": 3})).training, choose(study).training
+        assert (asked.rounds, asked.reason, asked.reads_histories) == (3, RoundsReason.STUDY, True)
+        assert (unasked.rounds, unasked.reason, unasked.reads_histories) == (0, RoundsReason.PLACEBO, False)
 
     def test_without_marginals_training_is_all_there_is(self) -> None:
         choice = choose(open_rounds(1.0, 200, synthesizer=PLAIN))

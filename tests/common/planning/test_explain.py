@@ -149,6 +149,13 @@ class TestAboutRounds:
         assert found is not None
         assert words in found
 
+    def test_of_whole_histories_the_placebo_is_named(self) -> None:
+        training = replace(TRAINING, rounds=15, reason=RoundsReason.STUDY, reads_histories=True)
+        found = about_rounds(replace(CHOICE, training=training, proportions={ROUNDS: 0.13}))
+        assert found is not None
+        assert "whole histories that saw no patient" in found
+        assert "placebo" in rounds_sentence(rounds=0, reason=RoundsReason.PLACEBO)
+
     def test_without_rounds_there_is_nothing_to_say(self) -> None:
         assert about_rounds(CHOICE) is None
 

@@ -5,6 +5,7 @@ import pytest
 from common.errors import StudyError
 from common.study.schema import VisitsSchema
 from common.study.study import parse_study
+from tests.testbeds.clinic import clinic_study
 from tests.testbeds.visits import TEXT, visits_study
 
 
@@ -61,6 +62,10 @@ class TestRefusals:
     def test_name_the_key_and_the_remedy(self, old: str, new: str, problem: str) -> None:
         with pytest.raises(StudyError, match=problem):
             parse_study(TEXT.replace(old, new))
+
+    def test_whole_histories_need_visits(self) -> None:
+        with pytest.raises(StudyError, match="'history-gan' is for tables of visits"):
+            clinic_study(synthesizer={"kind": "history-gan"})
 
     def test_keys_of_visits_need_a_time(self) -> None:
         flat = TEXT.replace('patient = "id"', "").replace('time = "day"', "").replace("most_visits = 4", "")

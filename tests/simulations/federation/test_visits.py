@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -88,3 +89,44 @@ class TestSample:
         result = fedsynth("sample", folder / "one" / "model", "--rows", 5, *options, "--out", out)
         assert result.exit_code == 2
         assert "of the patient" in " ".join(output_of(result).split())
+
+
+ROUNDS = """
+[synthesizer]
+kind = "history-gan"
+histories = 64
+fit_steps = 8
+hidden = 8
+[training]
+rounds = 2
+batch = 40
+"""
+
+
+@pytest.mark.slow
+class TestRounds:
+    """A discriminator of whole histories, trained by two hospitals."""
+
+    @staticmethod
+    def train(folder: Path, out: str, noise: str, steps: int) -> dict[str, dict[str, Any]]:
+        """Simulate rounds and return what each hospital spent."""
+        study = folder / "rounds.toml"
+        study.write_text(f"{TEXT}{ROUNDS}steps = {steps}\n", encoding="utf-8")
+        options = ("--noise", noise, "--hospitals", 2, "--no-report", "--out", folder / out)
+        result = fedsynth("simulate", "--study", study, "--data", folder / "visits.csv", *options)
+        assert result.exit_code == 0, output_of(result)
+        spent: dict[str, dict[str, Any]] = json.loads((folder / out / "run.json").read_text("utf-8"))["hospitals"]
+        return spent
+
+    def test_are_charged_and_write_the_same_bytes_twice(self, folder: Path) -> None:
+        spent = self.train(folder, "rounds-one", "local", 3)
+        self.train(folder, "rounds-two", "local", 3)
+        for name in ("visits.csv", "patients.csv", "model/weights.safetensors"):
+            assert (folder / "rounds-one" / name).read_bytes() == (folder / "rounds-two" / name).read_bytes()
+        for facts in spent.values():
+            assert 2.9 < facts["epsilon"] <= 3
+            assert any("with all visits together" in sentence for sentence in facts["released"])
+
+    def test_take_synchronous_steps_under_masks(self, folder: Path) -> None:
+        spent = self.train(folder, "steps", "distributed", 1)
+        assert all(2.9 < facts["epsilon"] <= 3 for facts in spent.values())
