@@ -97,18 +97,25 @@ class ImportedTable:
     open_records: Callable[[Study], StreamedShard]
 
 
-def import_at_new_site(table: Path, *, name: str, patient_column: str | None) -> ImportedTable:
+def import_at_new_site(table: Path, *, name: str, patient_column: str | None, visits: bool = False) -> ImportedTable:
     """Create a site beside a file, and import the file as `fedsynth site import` does.
 
     Args:
         table: the file; the site's folder has its name without the ending.
         name: name of the hospital.
         patient_column: column that identifies the patient.
+        visits: whether all rows of a patient are kept.
 
     Raises:
         DataError: the table cannot be read.
     """
-    settings = {"name": name, "cohort": name, "data": str(table.absolute()), "patient_column": patient_column}
+    settings = {
+        "name": name,
+        "cohort": name,
+        "data": str(table.absolute()),
+        "patient_column": patient_column,
+        "visits": visits,
+    }
     site = init_site(table.with_suffix(f"{table.suffix}.site"), settings | LIMITS)
     rows = import_table(site).rows
     return ImportedTable(site, rows, partial(open_rows, site, FrozenTable(site)))

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from client.shard import StreamedShard
-from common.planning.phases import HISTOGRAMS
+from common.planning.phases import HISTOGRAMS, Records
 from common.planning.plan import CLASSES, EVALUATION, VOTES, Plan
 from common.planning.planner import make_plan
 from common.privacy.events import LEAST_SHARE, DiscreteGaussianVector, DistributedGaussianVector, Event, least_noise
@@ -28,6 +27,7 @@ from simulations.audit.counts import (
     with_noise,
 )
 from simulations.audit.gradients import Steps, attack_run
+from simulations.audit.histories import histories_with_and_without
 from simulations.audit.opened import Parties
 from simulations.audit.released_tables import attack_tables, table_study
 from simulations.audit.rounds import attack_rounds, round_study
@@ -100,6 +100,12 @@ class Attacks:
                 attack(lambda: self._dropout(dropping))
         if len(parts) > 1:
             attack(lambda: self._together(parts))
+        if not self.study.has_visits:
+            self._run_on_variants(attack)
+        return done
+
+    def _run_on_variants(self, attack: Callable[[Callable[[], Trials]], Trials]) -> None:
+        """Attack what the study would release with other settings; those are for tables with one row per patient."""
         voting = voting_study(self.study, self.hospital_plan.hospital)
         if VOTES not in self.plan.phases and VOTES in make_plan(voting).phases:
             attack(lambda: self._votes(voting))
@@ -108,7 +114,6 @@ class Attacks:
         if self.study.synthesizer.counts_marginals:
             attack(self._evaluation)
             attack(self._tables)
-        return done
 
     def _coins(self, name: str) -> np.random.Generator:
         return np.random.default_rng(seed_for(self.seed, "audit", name))
@@ -176,10 +181,12 @@ class Attacks:
         """Return every vector of a study with and without a patient of the hospital."""
         return exact_vectors(study, self.hospital_plan.hospital, *self._records(study))
 
-    def _records(self, study: Study, *, is_held_out: bool = False) -> tuple[StreamedShard, StreamedShard]:
+    def _records(self, study: Study, *, is_held_out: bool = False) -> tuple[Records, Records]:
         hospital = self.hospital_plan.hospital
         facts = study.hospital(hospital)
         assert facts is not None, "the plan is made from the study's hospitals"
+        if study.has_visits:
+            return histories_with_and_without(study, hospital, facts.declared_rows)
         return shards_with_and_without(study, hospital, facts.declared_rows, is_held_out=is_held_out)
 
     def _counts(self, vector: Vector, study: Study | None = None, name: str = "") -> Trials:

@@ -180,13 +180,18 @@ def with_patient(table: pd.DataFrame, study: Study, *, is_held_out: bool = False
         study: gives the schema and the fraction of patients that is held out.
         is_held_out: whether the patient is held out, or trains.
     """
-    names = (f"canary {number}" for number in range(1000))
-    fraction = study.evaluation.holdout_fraction
-    name = next(name for name in names if are_held_out(keyed_digests(KEY, [name]), fraction)[0] == is_held_out)
+    name = canary_name(study, is_held_out=is_held_out)
     first = outlier(study.table).assign(**{PATIENT: name, NOTE: LINE_BREAK, VISIT: LAST_DAY})
     second = invented(study.table, 1, np.random.default_rng(1)).assign(**{PATIENT: name, NOTE: "later", VISIT: ""})
     middle = len(table) // 2
     return pd.concat([table[:middle], first, table[middle:], second], ignore_index=True)[list(table.columns)]
+
+
+def canary_name(study: Study, *, is_held_out: bool = False) -> str:
+    """Return a name of a patient who is held out by the key of audits, or trains."""
+    names = (f"canary {number}" for number in range(1000))
+    fraction = study.evaluation.holdout_fraction
+    return next(name for name in names if are_held_out(keyed_digests(KEY, [name]), fraction)[0] == is_held_out)
 
 
 def _with_identities(table: pd.DataFrame) -> pd.DataFrame:

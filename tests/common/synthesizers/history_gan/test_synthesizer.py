@@ -188,7 +188,7 @@ class TestTilt:
             np.bincount(codes[codes[:, column(VISIT)] == 0, column(VISITS)], minlength=MOST_VISITS)
             for codes in (synthesizer.sample(weights, 500, 5, {}), synthesizer.sample(self.tilted(2.0), 500, 5, {}))
         ]
-        np.testing.assert_array_equal(*lengths)
+        np.testing.assert_array_equal(lengths[0], lengths[1])
 
     def test_holds_conditions(self) -> None:
         synthesizer, *_ = fitted()
