@@ -174,8 +174,7 @@ class HistoryRules:
         """Return the visits with their times, as far as times are synthesized."""
         if self.declared.time_column is None:
             return frame
-        passed = frame[SINCE_LAST_VISIT].fillna(0.0).groupby(owners_of(frame)).cumsum()
-        return frame.assign(**{str(self.declared.time): frame[FIRST_VISIT] + passed})
+        return frame.assign(**{str(self.declared.time): times_of(frame, self.declared)})
 
     def _after_end(self, course: Course, frame: pd.DataFrame) -> Booleans:
         ends = frame[course.column] == course.ends_with
@@ -205,6 +204,24 @@ class HistoryRules:
 def owners_of(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return the number of each visit's patient, from 0; visit 1 begins a patient."""
     return np.asarray(frame[VISIT].eq("1").cumsum() - 1, dtype=np.int64)
+
+
+def times_of(frame: pd.DataFrame, declared: Schema) -> pd.Series:
+    """Return the time of every visit: the first one and the times in between, or a regular clock.
+
+    On a regular clock, a first visit from which the history would run over the upper bound is moved back.
+
+    Args:
+        frame: conformed visits, those of a patient side by side and in order.
+        declared: the declared columns, with a time.
+    """
+    column = declared.time_column
+    assert column is not None, "checked by the caller"
+    if declared.interval is None:
+        return frame[FIRST_VISIT] + frame[SINCE_LAST_VISIT].fillna(0.0).groupby(owners_of(frame)).cumsum()
+    number, visits = frame[VISIT].astype(float), frame[VISITS].astype(float)
+    latest = column.grid.upper - (visits - 1) * declared.interval
+    return frame[FIRST_VISIT].clip(upper=latest) + (number - 1) * declared.interval
 
 
 def rules_schema(declared: Schema) -> Schema:

@@ -45,7 +45,8 @@ class Schema(Frozen):
     times as in the file), and `keep_visits` says which are kept of more than `most_visits`. A column with `per =
     "patient"` has the value of the first or last kept visit, as `varying` says; "refuse" uses the first too, after a
     check that refuses a table in which the column varies. Where `time` is a declared column, it is synthesized as the
-    first visit and the times in between; otherwise it only orders the visits.
+    first visit and the times in between; otherwise it only orders the visits. With `interval`, visits follow a regular
+    clock: kept ones count as that far apart, so that only the first visit is synthesized.
 
     Counting, synthesis and evaluation work on the *modeled* columns: `modeled`, `names`, `each()` and `schema[name]`.
     Most columns are modeled as themselves, some as several or as none (`TableColumn.modeled`).
@@ -57,6 +58,7 @@ class Schema(Frozen):
     most_visits: int | None = Field(default=None, ge=FEWEST_VISITS, le=LONGEST_HISTORY, exclude_if=is_unset)
     keep_visits: Literal["first", "last", "thinned"] | None = Field(default=None, exclude_if=is_unset)
     varying: Literal["first", "last", "refuse"] | None = Field(default=None, exclude_if=is_unset)
+    interval: float | None = Field(default=None, gt=0, exclude_if=is_unset)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -82,7 +84,7 @@ class Schema(Frozen):
         keys = {"patient": self.patient, "time": self.time, "most_visits": self.most_visits}
         absent = [key for key, value in keys.items() if value is None]
         if len(absent) == len(keys):
-            others = [key for key in ("keep_visits", "varying") if getattr(self, key) is not None]
+            others = [key for key in ("keep_visits", "varying", "interval") if getattr(self, key) is not None]
             others += [f"per of column '{column.name}'" for column in self.columns if column.per is not None]
             if others:
                 raise ValueError(f"[schema] {others[0]} is for tables of visits; add patient, time and most_visits")
@@ -99,6 +101,25 @@ class Schema(Frozen):
                 _check_time(column)
         if not any(column.modeled and column.per != "patient" for column in self.columns if column.name != self.time):
             raise ValueError('[schema] no column is of the visits; declare one without per = "patient"')
+        self._check_interval()
+
+    def _check_interval(self) -> None:
+        """Refuse a regular clock that the time column cannot write."""
+        if self.interval is None or self.most_visits is None:
+            return
+        time = self.time_column
+        if time is None or self.keep_visits == "thinned":
+            raise ValueError(
+                "[schema] interval is the time between consecutive visits; declare the time as a column, and keep the "
+                "first or last visits"
+            )
+        lower, upper, decimals = time.grid.lower, time.grid.upper, time.grid.decimals
+        if round(self.interval, decimals) != self.interval or (self.most_visits - 1) * self.interval > upper - lower:
+            raise ValueError(
+                f"[schema] interval = {self.interval:g} does not fit column '{time.name}': write it with at most "
+                f"{decimals} decimals, and let most_visits = {self.most_visits} visits end between {lower:g} and "
+                f"{upper:g}"
+            )
 
     @property
     def time_column(self) -> Dated | Numeric | None:
@@ -169,6 +190,7 @@ class VisitsSchema(Schema):
         if (time := declared.time_column) is not None:
             grid = time.grid
             patient.append(time.model_copy(update={"name": FIRST_VISIT, "per": "patient"}))
+        if time is not None and declared.interval is None:
             longest = grid.upper - grid.lower
             between = Numeric(
                 name=SINCE_LAST_VISIT, lower=0, upper=longest, decimals=grid.decimals, missing=True, per="visit"

@@ -10,7 +10,8 @@ import pandas as pd
 
 from common.columns.numeric import Numeric
 from common.errors import DataError
-from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS, Schema
+from common.study.courses import times_of
+from common.study.schema import VISIT, VISITS, Schema
 from common.tables.conforming import format_table
 from common.tables.formats import read_table
 
@@ -45,7 +46,7 @@ def long_table(frame: pd.DataFrame, declared: Schema) -> pd.DataFrame:
         if column.per == "patient" and not column.modeled:  # written row by row, and of the patient
             texts[column.name] = texts[column.name].to_numpy()[starts][owners]
     if declared.time_column is not None:
-        texts[declared.time_column.name] = _times(frame, declared, starts, owners)
+        texts[declared.time_column.name] = _times(frame, declared)
     texts[declared.patient] = (owners + 1).astype(str)
     return texts[[declared.patient, VISIT, *declared.written_names]]
 
@@ -112,21 +113,15 @@ def long_schema(declared: Schema) -> Schema:
     return Schema(columns=(*numbers, *columns))
 
 
-def _times(frame: pd.DataFrame, declared: Schema, starts: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Return the written time of every visit: the first one, and later ones by the times in between.
-
-    A history that runs over the upper bound of the column ends there.
+def _times(frame: pd.DataFrame, declared: Schema) -> np.ndarray:
+    """Return the written time of every visit. A history that runs over the upper bound of the column ends there.
 
     Args:
         frame: conformed visits.
         declared: the declared columns, with a time.
-        starts: row of each patient's first visit.
-        owners: number of each row's patient, from 0.
     """
     column = declared.time_column
     assert column is not None, "checked by the caller"
-    between = frame[SINCE_LAST_VISIT].fillna(0.0).to_numpy(dtype=np.float64)
-    passed = np.cumsum(between)
-    moments = frame[FIRST_VISIT].to_numpy(dtype=np.float64) + passed - passed[starts][owners]
+    moments = times_of(frame, declared).to_numpy(dtype=np.float64)
     bounded = np.round(np.minimum(moments, column.grid.upper), column.grid.decimals)
     return column.format(pd.Series(bounded))

@@ -74,9 +74,10 @@ def visit_rows(raw: pd.DataFrame, declared: Schema) -> pd.DataFrame:
     if (time := declared.time_column) is not None:
         cells = frame[time.name]
         frame[FIRST_VISIT] = cells.to_numpy()[starts][owner]
-        moments = np.asarray(time.conform(cells.tolist()), dtype=np.float64)
-        between = np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
-        frame[SINCE_LAST_VISIT] = np.where(kept.visit == 0, "", between.astype(str)).astype(object)
+        if declared.interval is None:
+            moments = np.asarray(time.conform(cells.tolist()), dtype=np.float64)
+            between = np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
+            frame[SINCE_LAST_VISIT] = np.where(kept.visit == 0, "", between.astype(str)).astype(object)
     return frame
 
 
@@ -186,7 +187,21 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
     kept = _kept(every, declared)
     if surplus := len(every.rows) - len(kept.rows):
         notices.append(f"{count_rows(surplus)} left out: at most {declared.most_visits} visits of a patient are kept")
+    if off := _off_the_clock(raw, declared, kept):
+        notices.append(
+            f"{count_rows(off)} not {declared.interval:g} after the one before, as interval says; they count as if so"
+        )
     return [f"{name}: {notice}" for notice in notices]
+
+
+def _off_the_clock(raw: pd.DataFrame, declared: Schema, kept: Histories) -> int:
+    """Return how many kept visits do not follow the regular clock of the study; 0 without one."""
+    time = declared.time_column
+    if declared.interval is None or time is None:
+        return 0
+    moments = np.asarray(time.conform(raw[time.name].iloc[kept.rows].tolist()), dtype=np.float64)
+    between = np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
+    return int(((kept.visit > 0) & (between != declared.interval)).sum())
 
 
 def _varying(raw: pd.DataFrame, declared: Schema, every: Histories, name: str) -> list[str]:

@@ -91,8 +91,8 @@ class TrialVisits:
 
     def score(self, drawn: pd.DataFrame) -> dict[str, float | None]:
         """Return the measures of visits of a synthetic table."""
-        tables = (with_patient_and_time(frame, self.study) for frame in (self.train, self.test, drawn))
-        return visit_values(VisitAnalysis.of(*tables, layout_of(self.study)))
+        train, test, synthetic = (with_patient_and_time(frame, self.study) for frame in (self.train, self.test, drawn))
+        return visit_values(VisitAnalysis.of(train, test, synthetic, layout_of(self.study)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from common.evaluation.visits.histories import VisitLayout
-from common.study.schema import DERIVED, FIRST_VISIT, SINCE_LAST_VISIT, VISIT
+from common.study.courses import times_of
+from common.study.schema import DERIVED, VISIT
 from common.study.study import Study
 from common.tables.conforming import conform
 
@@ -44,10 +45,8 @@ def with_patient_and_time(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
         study: a study of visits.
     """
     patients = (frame[VISIT] == "1").cumsum().to_numpy()
-    if study.declared.time_column is None:
-        times = frame[VISIT].astype(float)
-    else:
-        times = frame[FIRST_VISIT] + frame[SINCE_LAST_VISIT].fillna(0.0).groupby(patients).cumsum()
+    has_times = study.declared.time_column is not None
+    times = times_of(frame, study.declared) if has_times else frame[VISIT].astype(float)
     owned = frame.copy()
     owned[PATIENT], owned[TIME] = patients, times
     return owned
