@@ -165,12 +165,13 @@ def _expect_weights(run: AcceptedRun, request: RoundRequest) -> Expected:
 
 
 def _train(run: AcceptedRun, request: RoundRequest, public: PublicRun, noise: NoiseSource) -> Weights:
+    from common.synthesizers.base import TrainingRows
     from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
 
-    codes, measurements = run.records.encoded(public), measurements_of(public)
+    rows, measurements = TrainingRows(run.records.encoded(public), run.hospital_plan, noise), measurements_of(public)
     synthesizer = make_adversarial(run.study.synthesizer, public.encoder)
     seed = seed_for(run.study.seed, "train", run.hospital_plan.hospital, request.round)
-    return synthesizer.train(request.weights, codes, measurements, run.hospital_plan, noise, seed)
+    return synthesizer.train(request.weights, rows, measurements, seed)
 
 
 def _expect_gradient(run: AcceptedRun, request: GradientRequest) -> Expected:
@@ -183,12 +184,13 @@ def _expect_gradient(run: AcceptedRun, request: GradientRequest) -> Expected:
 
 
 def _gradient(run: AcceptedRun, request: GradientRequest, public: PublicRun, noise: NoiseSource) -> Integers:
+    from common.synthesizers.base import TrainingRows
     from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
 
-    codes = run.records.encoded(public)
+    rows = TrainingRows(run.records.encoded(public), run.hospital_plan, noise)
     synthesizer = make_adversarial(run.study.synthesizer, public.encoder)
     assert run.plan.quantization, "`_round_event` refused"
-    return synthesizer.gradient(request.weights, codes, run.hospital_plan, run.plan.quantization, noise)
+    return synthesizer.gradient(request.weights, rows, run.plan.quantization)
 
 
 def _counts_reply(hospital: str, counts: Integers) -> CountsReply:

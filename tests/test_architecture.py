@@ -24,14 +24,6 @@ MANY_PARAMETERS = {
     "common/evaluation/measures/measure.py distance_measure",
     "common/evaluation/report/figures.py dots",  # the looks of a chart
     "common/ledger/ledger.py enroll",
-    "common/privacy/dpsgd.py noisy_gradient",  # every public number of a mechanism has its name where it is called
-    "common/privacy/synchronous.py gradient_share",
-    "common/synthesizers/base.py step",
-    "common/synthesizers/base.py train",
-    "common/synthesizers/gan/synthesizer.py step",
-    "common/synthesizers/history_gan/synthesizer.py step",
-    "common/synthesizers/gan/synthesizer.py train",
-    "common/synthesizers/history_gan/synthesizer.py train",
     "server/run/exchange.py __init__",
     "server/secagg/masked_sums.py _exchange",
     "simulations/audit/released_tables.py attack_tables",

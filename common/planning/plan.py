@@ -18,6 +18,7 @@ from common.privacy.events import (
     Unprotected,
 )
 from common.privacy.quantization import QuantizationGrid, furthest_sum
+from common.privacy.step import DpSgdStep
 
 ROUNDS = "rounds"
 """The phase of training; the other phases of a run are vectors of counts."""
@@ -115,6 +116,11 @@ class HospitalPlan:
     sample_rate: float
     batch: int
     steps: int
+
+    @property
+    def step(self) -> DpSgdStep:
+        """One of the `steps` of a round."""
+        return DpSgdStep(self.clip, self.noise_multiplier, self.batch)
 
 
 @dataclass(frozen=True, slots=True)

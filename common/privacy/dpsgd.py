@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from common.privacy.discriminator import SLOPE, Discriminator
 from common.privacy.mechanisms import NoiseSource
+from common.privacy.step import DpSgdStep
 
 GRID_BITS = 16
 """Noisy sums are rounded to 2^-16 of the noise's standard deviation, so that no low-order bit of an exact sum leaks."""
@@ -221,16 +222,7 @@ def require_even_kernels(width: int, hidden: int) -> None:
         )
 
 
-def noisy_gradient(
-    net: Discriminator,
-    real: Tensor,
-    fake: Tensor,
-    *,
-    clip: float,
-    noise_multiplier: float,
-    expected_batch: int,
-    noise: NoiseSource,
-) -> list[Tensor]:
+def noisy_gradient(net: Discriminator, real: Tensor, fake: Tensor, step: DpSgdStep, noise: NoiseSource) -> list[Tensor]:
     """Return the noisy gradient of one step of DP-SGD, over a Poisson batch and generated rows.
 
         (sum over real rows + sum over generated rows + N(0, (noise_multiplier clip)^2)) / expected_batch
@@ -245,25 +237,21 @@ def noisy_gradient(
         net: the discriminator.
         real: the Poisson batch, (drawn rows, width), possibly no rows.
         fake: generated rows, (rows, width).
-        clip: upper bound on the L2 norm of one row's gradient.
-        noise_multiplier: standard deviation of the noise over `clip`; 0 neither clips nor adds noise and is charged as
-            `Unprotected`.
-        expected_batch: number of patients that the sum is divided by; never the drawn number, which is private.
+        step: clip norm, noise and expected batch.
         noise: source of the noise.
 
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`.
     """
-    bound = clip if noise_multiplier else None
+    bound = step.clip if step.noise_multiplier else None
     drawn = clipped_gradient_sum(net, real, torch.ones(len(real)), bound)
     total = torch.cat([gradient.reshape(-1) for gradient in drawn])
     total += torch.cat([gradient.reshape(-1) for gradient in fake_gradient_sum(net, fake, bound)])
-    if not noise_multiplier:
-        return in_shape(total / expected_batch, net)
-    std = noise_multiplier * clip
-    total += torch.from_numpy(noise.gaussian(len(total), std))
-    grid = 2.0 ** (math.floor(math.log2(std)) - GRID_BITS)
-    return in_shape(total.mul_(1 / grid).round_().mul_(grid / expected_batch), net)
+    if not step.noise_multiplier:
+        return in_shape(total / step.expected_batch, net)
+    total += torch.from_numpy(noise.gaussian(len(total), step.deviation))
+    grid = 2.0 ** (math.floor(math.log2(step.deviation)) - GRID_BITS)
+    return in_shape(total.mul_(1 / grid).round_().mul_(grid / step.expected_batch), net)
 
 
 @denormals_flushed()

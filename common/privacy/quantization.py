@@ -68,6 +68,19 @@ class QuantizationGrid:
         return self.units * most_drawn(batch)
 
 
+@dataclass(frozen=True, slots=True)
+class ClippedGrid:
+    """A quantization grid, and what its points are worth: clip / `grid.units` each.
+
+    Attributes:
+        clip: upper bound on the L2 norm of one patient's gradient.
+        grid: the grid.
+    """
+
+    clip: float
+    grid: QuantizationGrid
+
+
 def sensitivity(units: int, parameters: int) -> float:
     """Return `QuantizationGrid.sensitivity` for these units and parameters."""
     return units + math.sqrt(parameters)

@@ -15,19 +15,19 @@ from common.arrays import Integers
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum, fake_gradient_sum, in_shape
 from common.privacy.mechanisms import NoiseSource
-from common.privacy.quantization import QuantizationGrid
+from common.privacy.quantization import ClippedGrid
 
 
 def gradient_share(
-    net: Discriminator, real: Tensor, *, clip: float, quantization: QuantizationGrid, batch: int, noise: NoiseSource
+    net: Discriminator, real: Tensor, clipped: ClippedGrid, *, batch: int, noise: NoiseSource
 ) -> Integers:
     """Return what a hospital masks: its rounded sum of clipped gradients plus its share of the noise.
 
     Unit: one patient, one row. Neighboring tables: add or remove one patient at this hospital. Sensitivity:
-    `quantization.sensitivity` points in L2. The Poisson batch holds the patient or not; a clipped gradient has an L2
-    norm of at most `clip` and depends on no other row (`clipped_gradient_sum`, which also says why rounding errors of
-    floating point stay far below a quantization point); rounding and cutting are accounted for in
-    `QuantizationGrid.sensitivity`. The noise is a discrete Gaussian of parameter `quantization.share_sigma`. With the
+    `clipped.grid.sensitivity` points in L2. The Poisson batch holds the patient or not; a clipped gradient has an L2
+    norm of at most `clipped.clip` and depends on no other row (`clipped_gradient_sum`, which also says why rounding
+    errors of floating point stay far below a quantization point); rounding and cutting are accounted for in
+    `QuantizationGrid.sensitivity`. The noise is a discrete Gaussian of parameter `clipped.grid.share_sigma`. With the
     noise of the other honest hospitals the step is one
     `SynchronousRun(share_sigma / sensitivity, honest_hospitals, sample_rate, 1)`. One share alone protects less, so the
     caller may send the result under a mask only.
@@ -35,17 +35,17 @@ def gradient_share(
     Args:
         net: the discriminator with the weights of this step.
         real: the Poisson batch, (drawn rows, width), possibly no rows.
-        clip: upper bound on the L2 norm of one patient's gradient.
-        quantization: the grid, and the noise of one share in its points.
+        clipped: clip norm and grid, with the noise of one share in the grid's points.
         batch: how many rows this hospital expects to draw; never the drawn number, which is private.
         noise: source of this hospital's share.
 
     Returns:
-        int64 of shape (parameters,), each within `quantization.reach(batch)` before the noise.
+        int64 of shape (parameters,), each within `clipped.grid.reach(batch)` before the noise.
 
     Raises:
         ValueError: the network has more parameters than the grid was chosen for.
     """
+    clip, quantization = clipped.clip, clipped.grid
     parts = clipped_gradient_sum(net, real, torch.ones(len(real)), clip)
     flat = torch.cat([gradient.reshape(-1) for gradient in parts]).numpy()
     if len(flat) > quantization.parameters:
@@ -57,9 +57,7 @@ def gradient_share(
     return points + noise.discrete_gaussian(len(points), quantization.share_sigma)
 
 
-def gradient_of_sum(
-    net: Discriminator, total: Integers, fake: Tensor, *, clip: float, quantization: QuantizationGrid
-) -> list[Tensor]:
+def gradient_of_sum(net: Discriminator, total: Integers, fake: Tensor, clipped: ClippedGrid) -> list[Tensor]:
     """Return the step's gradient at the server, from the opened sum and generated rows, which depend on no record.
 
     Post-processing of a `SynchronousRun`.
@@ -68,12 +66,12 @@ def gradient_of_sum(
         net: the discriminator with the weights that the hospitals used.
         total: sum over hospitals of the results of `gradient_share`, (parameters,).
         fake: generated rows, (expected batch, width).
-        clip: clip norm, as in `gradient_share`.
-        quantization: grid of the rounded gradients, as in `gradient_share`.
+        clipped: clip norm and grid, as in `gradient_share`.
 
     Returns:
         One tensor per parameter, in the order of `clipped_gradient_sum`; what `noisy_gradient` returns.
     """
+    clip, quantization = clipped.clip, clipped.grid
     drawn = torch.from_numpy(total.astype(np.float64)) * (clip / quantization.units)
     fake_sum = torch.cat([gradient.reshape(-1) for gradient in fake_gradient_sum(net, fake, clip)])
     return in_shape((drawn + fake_sum) / quantization.batch, net)

@@ -8,6 +8,7 @@ learns is in a `Weights` dictionary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,13 +18,32 @@ from common.columns.base import Codes
 from common.marginals.measurements import Measurements
 from common.planning.plan import HospitalPlan
 from common.privacy.mechanisms import NoiseSource
-from common.privacy.quantization import QuantizationGrid
+from common.privacy.quantization import ClippedGrid, QuantizationGrid
 
 DISCRIMINATOR = "disc."
 """Prefix of the names of a discriminator's weights."""
 
 OPTIMIZERS = ("adam.gen.", "adam.disc.")
 """Prefixes of the names of optimizer state: of the generator and of the discriminator."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """A hospital's training rows, with the plan and the noise under which they may be read.
+
+    Attributes:
+        codes: the rows, (rows, columns).
+        plan: the hospital's part of the plan, the only source of privacy parameters.
+        noise: source of the draws and of the noise, of one round.
+    """
+
+    codes: Codes
+    plan: HospitalPlan
+    noise: NoiseSource
+
+    def poisson_batch(self) -> Codes:
+        """Draw the rows of one step, each with the plan's sample rate."""
+        return self.codes[self.noise.poisson_sample(len(self.codes), self.plan.sample_rate)]
 
 
 class Synthesizer(Protocol):
@@ -63,54 +83,33 @@ class AdversarialSynthesizer(Synthesizer, Protocol):
     def initial_weights(self, seed: int) -> Weights:
         """Return weights that depend on the seed and on public sizes only."""
 
-    def train(
-        self,
-        weights: Weights,
-        codes: Codes,
-        measurements: Measurements | None,
-        plan: HospitalPlan,
-        noise: NoiseSource,
-        seed: int,
-    ) -> Weights:
+    def train(self, weights: Weights, rows: TrainingRows, measurements: Measurements | None, seed: int) -> Weights:
         """Do one round at one hospital.
 
         Args:
             weights: weights before the round; they are not changed.
-            codes: the hospital's training rows, (rows, columns). They are read through `noisy_gradient` only,
-                `plan.steps` times.
+            rows: the hospital's rows. They are read through `noisy_gradient` only, `rows.plan.steps` times.
             measurements: noisy marginals to hold the generator to; None where the plan has none.
-            plan: the hospital's part of the plan, the only source of privacy parameters.
-            noise: noise source of this round.
             seed: seed of everything random that protects no patient.
 
         Returns:
             Weights of the same names, shapes and types.
         """
 
-    def gradient(
-        self, weights: Weights, codes: Codes, plan: HospitalPlan, quantization: QuantizationGrid, noise: NoiseSource
-    ) -> Integers:
+    def gradient(self, weights: Weights, rows: TrainingRows, quantization: QuantizationGrid) -> Integers:
         """Return one hospital's gradient for a synchronous step, to be sent under a mask.
 
         Args:
             weights: weights of the discriminator at least.
-            codes: the hospital's training rows, (rows, columns), read as in `train` once.
-            plan: the hospital's part of the plan.
+            rows: the hospital's rows, read as in `train` once.
             quantization: the grid that gradients are rounded to.
-            noise: noise source of this step.
 
         Returns:
             int64 of shape (parameters of the discriminator,), with this hospital's share of the noise.
         """
 
     def step(
-        self,
-        state: Weights,
-        total: Integers,
-        measurements: Measurements | None,
-        clip: float,
-        quantization: QuantizationGrid,
-        seed: int,
+        self, state: Weights, total: Integers, measurements: Measurements | None, clipped: ClippedGrid, seed: int
     ) -> Weights:
         """Do one synchronous step at the server; post-processing of the hospitals' sum.
 
@@ -118,8 +117,7 @@ class AdversarialSynthesizer(Synthesizer, Protocol):
             state: weights, and with them the optimizers' state once there is one.
             total: sum of the hospitals' gradients, (parameters,).
             measurements: noisy marginals to hold the generator to; None where the plan has none.
-            clip: the norm that one patient's gradient was clipped to.
-            quantization: the grid that gradients were rounded to.
+            clipped: the norm that one patient's gradient was clipped to, and the grid that sums were rounded to.
             seed: seed of the fake rows.
 
         Returns:

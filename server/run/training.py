@@ -11,6 +11,7 @@ from common.arrays import Array, Weights
 from common.marginals.measurements import Measurements
 from common.marginals.released import ReleasedMarginals
 from common.planning.phases import ROUNDS, PublicRun, measurements_of, training_phase
+from common.privacy.quantization import ClippedGrid
 from common.protocol.messages import GradientRequest, RoundReply, RoundRequest
 from common.run_events.events import RoundFinished
 from common.run_events.exclusions import Exclusion, Fault
@@ -70,7 +71,8 @@ class FederatedRounds:
         total = self.once(ROUND.format(number), partial(self._gradient_sum, number, weights))["sum"]
         assert isinstance(self.synthesizer, AdversarialSynthesizer), "the planner gives no other kind rounds"
         seed = seed_for(study.seed, "step", number)
-        return self.synthesizer.step(weights, total, self.measurements, study.privacy.clip, quantization, seed)
+        clipped = ClippedGrid(study.privacy.clip, quantization)
+        return self.synthesizer.step(weights, total, self.measurements, clipped, seed)
 
     def _gradient_sum(self, number: int, state: Weights) -> dict[str, Array]:
         """Return the sum of the gradients of one step. Networks and optimizers follow from it, so it alone is kept."""

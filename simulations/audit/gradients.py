@@ -20,6 +20,7 @@ from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.events import DpSgdRun
 from common.privacy.mechanisms import NoiseSource
+from common.privacy.step import DpSgdStep
 from simulations.audit.bounds import Scores
 
 LENGTH, STEEPNESS = 1000.0, 10.0
@@ -47,6 +48,11 @@ class Steps:
         """The event that these steps are charged as."""
         return DpSgdRun(self.noise_multiplier, self.sample_rate, self.steps)
 
+    @property
+    def each(self) -> DpSgdStep:
+        """One of these steps."""
+        return DpSgdStep(self.clip, self.noise_multiplier, self.batch)
+
 
 def steep_network(width: int) -> Discriminator:
     """Return a discriminator with one hidden unit and zero logits: the gradient of a row is parallel to the row."""
@@ -70,15 +76,7 @@ def attack_run(steps: Steps, noise: NoiseSource, coins: np.random.Generator, can
     no_rows = torch.zeros(0, canaries + DECOYS)
     for _ in range(steps.steps):
         chosen = members[noise.poisson_sample(len(members), steps.sample_rate)]
-        gradient = noisy_gradient(
-            net,
-            canary_rows(chosen, canaries + DECOYS),
-            no_rows,
-            clip=steps.clip,
-            noise_multiplier=steps.noise_multiplier,
-            expected_batch=steps.batch,
-            noise=noise,
-        )
+        gradient = noisy_gradient(net, canary_rows(chosen, canaries + DECOYS), no_rows, steps.each, noise)
         seen = -gradient[0].reshape(-1).double().numpy() * (steps.batch / steps.clip)
         x = seen[:canaries] - seen[canaries:].mean()
         total += log_ratio(x, steps.noise_multiplier, steps.sample_rate)

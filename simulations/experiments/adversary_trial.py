@@ -27,6 +27,7 @@ from common.privacy import accountant
 from common.privacy.mechanisms import SeededNoise
 from common.seeds import seed_for
 from common.study.study import Study
+from common.synthesizers.base import TrainingRows
 from common.synthesizers.gan.synthesizer import REFINE_STEPS
 from common.synthesizers.registry import make_adversarial
 from common.synthesizers.schedule import TrainingSchedule
@@ -138,7 +139,7 @@ def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -
 
     def do_round(number: int, weights: Weights) -> Weights:
         train_seed = seed_for(seed, "train", number)
-        return synthesizer.train(weights, shown, measurements, hospital, noise.named(number), train_seed)
+        return synthesizer.train(weights, TrainingRows(shown, hospital, noise.named(number)), measurements, train_seed)
 
     training = TrainingSchedule(synthesizer, measurements, settings.rounds if arm.trains else 0, seed)
     weights = training.run(synthesizer.initial_weights(seed_for(seed, "initial")), do_round)

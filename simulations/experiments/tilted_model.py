@@ -67,10 +67,7 @@ def train_discriminator(net: Discriminator, shown: ShownRows, plan: HospitalPlan
         drawn = source.named("fake").poisson_sample(len(shown.fake), plan.batch / len(shown.fake))
         rows, others = (blocks.one_hot(torch.from_numpy(part)) for part in (shown.real[chosen], shown.fake[drawn]))
         if plan.noise_multiplier:
-            gradients = noisy_gradient(
-                net, rows, others, clip=plan.clip, noise_multiplier=plan.noise_multiplier, expected_batch=plan.batch,
-                noise=source,
-            )  # fmt: skip
+            gradients = noisy_gradient(net, rows, others, plan.step, source)
         else:  # the same without bounds per patient, several times as fast
             loss = (F.softplus(-net(rows)).sum() + F.softplus(net(others)).sum()) / plan.batch
             gradients = list(torch.autograd.grad(loss, list(net.parameters())))

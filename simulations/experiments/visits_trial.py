@@ -135,7 +135,8 @@ def run_arm(table: TrialVisits, arm: HistoryArm, fitted: FittedHistories, seed: 
         if not arm.sees_patients:
             shown = synthesizer.sample(fitted.weights, patients, seed_for(seed, "placebo", number), {})
         train_seed = seed_for(seed, "train", number)
-        weights = synthesizer.train(weights, shown, None, hospital, noise.named(number), train_seed)
+        rows = TrainingRows(shown, hospital, noise.named(number))
+        weights = synthesizer.train(weights, rows, None, train_seed)
         if number > fitted.plan.rounds // 2:
             late.append(discriminator_of(weights))
     if late:

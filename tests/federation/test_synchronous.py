@@ -21,10 +21,11 @@ from common.planning.plan import Plan
 from common.planning.planner import make_plan
 from common.privacy.events import SynchronousRun
 from common.privacy.mechanisms import SeededNoise
+from common.privacy.quantization import ClippedGrid
 from common.protocol.messages import CountsRequest, GradientRequest, RoundRequest, Unavailable
 from common.seeds import seed_for
 from common.study.study import Study
-from common.synthesizers.base import discriminator_of
+from common.synthesizers.base import TrainingRows, discriminator_of
 from common.synthesizers.gan.synthesizer import MarginalGan
 from common.synthesizers.registry import make_adversarial
 from server.run.checkpoints import Checkpoints
@@ -77,13 +78,15 @@ class TestSynchronousRun:
                 codes = shards[mine.hospital]().encoded(public)
                 noise = SeededNoise(study.seed).named(mine.hospital, "rounds", number, 1)
                 synthesizer = make_adversarial(study.synthesizer, public.encoder)
-                parts.append(synthesizer.gradient(discriminator_of(state), codes, mine, plan.quantization, noise))
+                rows = TrainingRows(codes, mine, noise)
+                parts.append(synthesizer.gradient(discriminator_of(state), rows, plan.quantization))
             total = kept[f"round-0000{number}"]["sum"]
             assert total.tolist() == np.sum(parts, axis=0).tolist()
             assert np.abs(total).max() <= plan.furthest_gradient
             measurements = measurements_of(public)
             seed = seed_for(study.seed, "step", number)
-            state = synthesizer.step(state, total, measurements, study.privacy.clip, plan.quantization, seed)
+            clipped = ClippedGrid(study.privacy.clip, plan.quantization)
+            state = synthesizer.step(state, total, measurements, clipped, seed)
         for mine in plan.hospitals:
             assert charged[mine.hospital] == list(plan.events(mine))
             assert charged[mine.hospital][-2:] == [SynchronousRun(mine.noise_multiplier, 2, mine.sample_rate, 1)] * 2

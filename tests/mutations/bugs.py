@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 from client import answers, hospital, peers, shard
 from client.agent import timing
@@ -41,7 +42,8 @@ from common.privacy import synchronous as synchronous
 from common.privacy.discriminator import Discriminator
 from common.privacy.events import DiscreteGaussianVector, Event
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
-from common.privacy.quantization import QuantizationGrid
+from common.privacy.quantization import ClippedGrid
+from common.privacy.step import DpSgdStep
 from common.protocol import seals
 from common.protocol.byte_form import to_bytes
 from common.protocol.messages import CountsRequest
@@ -51,6 +53,7 @@ from common.secagg.keys import Context, Secrets
 from common.secagg.terms import Terms
 from common.study.schema import Schema, VisitsSchema
 from common.study.study import Study
+from common.synthesizers.base import TrainingRows
 from common.synthesizers.gan.synthesizer import MarginalGan
 from common.synthesizers.history_gan.synthesizer import HistoryGan
 from common.tables import csv_reader, frozen, patients
@@ -89,8 +92,9 @@ def one_pass_over_the_rows_that_were_drawn(patch: Patch) -> None:
 def noise_divided_by_the_batch_a_second_time(patch: Patch) -> None:
     honest = dpsgd.noisy_gradient
 
-    def mutant(net: Discriminator, *rows: torch.Tensor, noise_multiplier: float, **rest: Any) -> list[torch.Tensor]:
-        return honest(net, *rows, noise_multiplier=noise_multiplier / rest["expected_batch"], **rest)
+    def mutant(net: Discriminator, real: Tensor, fake: Tensor, step: DpSgdStep, noise: NoiseSource) -> list[Tensor]:
+        less = replace(step, noise_multiplier=step.noise_multiplier / step.expected_batch)
+        return honest(net, real, fake, less, noise)
 
     put(patch, honest, mutant)
 
@@ -99,8 +103,8 @@ def noise_divided_by_the_batch_a_second_time(patch: Patch) -> None:
 def noise_for_half_the_clip(patch: Patch) -> None:
     honest = dpsgd.noisy_gradient
 
-    def mutant(net: Discriminator, *rows: torch.Tensor, noise_multiplier: float, **rest: Any) -> list[torch.Tensor]:
-        return honest(net, *rows, noise_multiplier=noise_multiplier / 2, **rest)
+    def mutant(net: Discriminator, real: Tensor, fake: Tensor, step: DpSgdStep, noise: NoiseSource) -> list[Tensor]:
+        return honest(net, real, fake, replace(step, noise_multiplier=step.noise_multiplier / 2), noise)
 
     put(patch, honest, mutant)
 
@@ -109,12 +113,12 @@ def noise_for_half_the_clip(patch: Patch) -> None:
 def noise_on_biases_only(patch: Patch) -> None:
     honest = dpsgd.noisy_gradient
 
-    def mutant(net: Discriminator, real: torch.Tensor, fake: torch.Tensor, **rest: Any) -> list[torch.Tensor]:
+    def mutant(net: Discriminator, real: Tensor, fake: Tensor, step: DpSgdStep, noise: NoiseSource) -> list[Tensor]:
         rows, labels = torch.cat([real, fake]), torch.cat([torch.ones(len(real)), torch.zeros(len(fake))])
-        clean = dpsgd.clipped_gradient_sum(net, rows, labels, rest["clip"])
-        noisy = honest(net, real, fake, **rest)
+        clean = dpsgd.clipped_gradient_sum(net, rows, labels, step.clip)
+        noisy = honest(net, real, fake, step, noise)
         parts = zip(clean, noisy, strict=True)
-        return [part / rest["expected_batch"] if part.ndim == 2 else released for part, released in parts]
+        return [part / step.expected_batch if part.ndim == 2 else released for part, released in parts]
 
     put(patch, honest, mutant)
 
@@ -167,18 +171,12 @@ def rare_categories_in_every_batch(patch: Patch) -> None:
     honest = MarginalGan.train
 
     def mutant(
-        self: MarginalGan,
-        weights: Weights,
-        codes: Codes,
-        measurements: Measurements | None,
-        plan: HospitalPlan,
-        noise: NoiseSource,
-        seed: int,
+        self: MarginalGan, weights: Weights, rows: TrainingRows, measurements: Measurements | None, seed: int
     ) -> Weights:
+        codes, draw = rows.codes, rows.noise.poisson_sample
         rare = np.flatnonzero(np.bincount(codes[:, 0])[codes[:, 0]] < 5)
-        draw = noise.poisson_sample
-        patch.setattr(noise, "poisson_sample", lambda rows, rate: np.union1d(draw(rows, rate), rare))
-        return honest(self, weights, codes, measurements, plan, noise, seed)
+        patch.setattr(rows.noise, "poisson_sample", lambda count, rate: np.union1d(draw(count, rate), rare))
+        return honest(self, weights, rows, measurements, seed)
 
     patch.setattr(MarginalGan, "train", mutant)
 
@@ -187,8 +185,8 @@ def rare_categories_in_every_batch(patch: Patch) -> None:
 def a_mean_over_the_rows_that_were_drawn(patch: Patch) -> None:
     honest = dpsgd.noisy_gradient
 
-    def mutant(net: Discriminator, real: torch.Tensor, fake: torch.Tensor, **rest: Any) -> list[torch.Tensor]:
-        return honest(net, real, fake, **{**rest, "expected_batch": max(1, len(real))})
+    def mutant(net: Discriminator, real: Tensor, fake: Tensor, step: DpSgdStep, noise: NoiseSource) -> list[Tensor]:
+        return honest(net, real, fake, replace(step, expected_batch=max(1, len(real))), noise)
 
     put(patch, honest, mutant)
 
@@ -433,9 +431,9 @@ def one_mask_key_for_every_attempt(patch: Patch) -> None:
 def a_share_divided_among_the_hospitals_a_second_time(patch: Patch) -> None:
     honest = synchronous.gradient_share
 
-    def mutant(net: Discriminator, real: torch.Tensor, *, quantization: QuantizationGrid, **rest: Any) -> Integers:
-        less = replace(quantization, share_sigma=quantization.share_sigma / math.sqrt(3))
-        return honest(net, real, quantization=less, **rest)
+    def mutant(net: Discriminator, real: Tensor, clipped: ClippedGrid, **rest: Any) -> Integers:
+        less = replace(clipped.grid, share_sigma=clipped.grid.share_sigma / math.sqrt(3))
+        return honest(net, real, replace(clipped, grid=less), **rest)
 
     put(patch, honest, mutant)
 

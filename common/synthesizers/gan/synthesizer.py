@@ -19,14 +19,12 @@ from common.arrays import Integers, Weights
 from common.columns.base import Codes
 from common.marginals.loss import MarginalLoss
 from common.marginals.measurements import Measurements
-from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient
-from common.privacy.mechanisms import NoiseSource
-from common.privacy.quantization import QuantizationGrid
+from common.privacy.quantization import ClippedGrid, QuantizationGrid
 from common.privacy.synchronous import gradient_of_sum, gradient_share
 from common.study.synthesizers import GanSettings
-from common.synthesizers.base import DISCRIMINATOR, OPTIMIZERS
+from common.synthesizers.base import DISCRIMINATOR, OPTIMIZERS, TrainingRows
 from common.synthesizers.gan.descent import descend, fit_steps
 from common.synthesizers.gan.generator import Blocks, Generator, MlpGenerator, PrototypeGenerator
 from common.synthesizers.gan.sampling import draw
@@ -75,61 +73,35 @@ class MarginalGan:
         descend(generator, lambda: marginal_loss(generator.probabilities(rng)), steps, rate)
         return weights | dump(generator, GENERATOR)
 
-    def train(
-        self,
-        weights: Weights,
-        codes: Codes,
-        measurements: Measurements | None,
-        plan: HospitalPlan,
-        noise: NoiseSource,
-        seed: int,
-    ) -> Weights:
-        """Do one round at one hospital: `plan.steps` steps of DP-SGD, one of the generator after each."""
+    def train(self, weights: Weights, rows: TrainingRows, measurements: Measurements | None, seed: int) -> Weights:
+        """Do one round at one hospital: `rows.plan.steps` steps of DP-SGD, one of the generator after each."""
         alternation = self._alternation(weights, measurements, torch.Generator().manual_seed(seed))
-        blocks = Blocks(self.sizes)
+        blocks, plan = Blocks(self.sizes), rows.plan
         for _ in range(plan.steps):
-            chosen = noise.poisson_sample(len(codes), plan.sample_rate)
-            real = blocks.one_hot(torch.from_numpy(codes[chosen]))
-            gradient = noisy_gradient(
-                alternation.discriminator,
-                real,
-                alternation.fake(plan.batch),
-                clip=plan.clip,
-                noise_multiplier=plan.noise_multiplier,
-                expected_batch=plan.batch,
-                noise=noise,
-            )
+            real = blocks.one_hot(torch.from_numpy(rows.poisson_batch()))
+            fake = alternation.fake(plan.batch)
+            gradient = noisy_gradient(alternation.discriminator, real, fake, plan.step, rows.noise)
             alternation.step(gradient, plan.batch)
         return _dump_networks(alternation.generator, alternation.discriminator)
 
-    def gradient(
-        self, weights: Weights, codes: Codes, plan: HospitalPlan, quantization: QuantizationGrid, noise: NoiseSource
-    ) -> Integers:
+    def gradient(self, weights: Weights, rows: TrainingRows, quantization: QuantizationGrid) -> Integers:
         """Return one hospital's rounded gradient of a synchronous step, with its share of the noise."""
         discriminator = Discriminator(sum(self.sizes), self.settings.hidden, torch.Generator())
         restore(discriminator, DISCRIMINATOR, weights)
-        chosen = noise.poisson_sample(len(codes), plan.sample_rate)
-        real = Blocks(self.sizes).one_hot(torch.from_numpy(codes[chosen]))
-        return gradient_share(
-            discriminator, real, clip=plan.clip, quantization=quantization, batch=plan.batch, noise=noise.named("share")
-        )
+        real = Blocks(self.sizes).one_hot(torch.from_numpy(rows.poisson_batch()))
+        clipped, share = ClippedGrid(rows.plan.clip, quantization), rows.noise.named("share")
+        return gradient_share(discriminator, real, clipped, batch=rows.plan.batch, noise=share)
 
     def step(
-        self,
-        state: Weights,
-        total: Integers,
-        measurements: Measurements | None,
-        clip: float,
-        quantization: QuantizationGrid,
-        seed: int,
+        self, state: Weights, total: Integers, measurements: Measurements | None, clipped: ClippedGrid, seed: int
     ) -> Weights:
         """Do one synchronous step at the server, from the sum of the hospitals' gradients."""
         alternation = self._alternation(state, measurements, torch.Generator().manual_seed(seed))
         for optimizer, prefix in zip(alternation.optimizers, OPTIMIZERS, strict=True):
             restore_optimizer(optimizer, prefix, state)
-        fake = alternation.fake(quantization.batch)
-        gradient = gradient_of_sum(alternation.discriminator, total, fake, clip=clip, quantization=quantization)
-        alternation.step(gradient, quantization.batch)
+        fake = alternation.fake(clipped.grid.batch)
+        gradient = gradient_of_sum(alternation.discriminator, total, fake, clipped)
+        alternation.step(gradient, clipped.grid.batch)
         after = _dump_networks(alternation.generator, alternation.discriminator)
         for optimizer, prefix in zip(alternation.optimizers, OPTIMIZERS, strict=True):
             after |= dump_optimizer(optimizer, prefix)

@@ -19,6 +19,7 @@ All have public sizes, float32.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -31,15 +32,13 @@ from common.columns.base import Codes
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain
 from common.marginals.whole_histories import ABSENT, WholeHistories
-from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import noisy_gradient
-from common.privacy.mechanisms import NoiseSource
-from common.privacy.quantization import QuantizationGrid
+from common.privacy.quantization import ClippedGrid, QuantizationGrid
 from common.privacy.synchronous import gradient_of_sum, gradient_share
 from common.study.schema import VisitsSchema
 from common.study.synthesizers import HistoryGanSettings
-from common.synthesizers.base import DISCRIMINATOR, OPTIMIZERS
+from common.synthesizers.base import DISCRIMINATOR, OPTIMIZERS, TrainingRows
 from common.synthesizers.gan.synthesizer import BETAS, DISCRIMINATOR_RATE, GENERATOR
 from common.synthesizers.gan.weights import dump, dump_optimizer, restore, restore_optimizer
 from common.synthesizers.maximum_entropy.files import checked, damaged
@@ -112,65 +111,36 @@ class HistoryGan:
         arrays = kept | {"histories": histories.astype(np.float32), "tilt": np.zeros(1, dtype=np.float32)}
         return weights | {GENERATOR + name: array for name, array in arrays.items()}
 
-    def train(
-        self,
-        weights: Weights,
-        codes: Codes,
-        measurements: Measurements | None,
-        plan: HospitalPlan,
-        noise: NoiseSource,
-        seed: int,
-    ) -> Weights:
-        """Do one round at one hospital: `plan.steps` steps of DP-SGD, each over a Poisson batch of patients."""
+    def train(self, weights: Weights, rows: TrainingRows, measurements: Measurements | None, seed: int) -> Weights:
+        """Do one round at one hospital: `rows.plan.steps` steps of DP-SGD, each over a Poisson batch of patients."""
         discriminator = self._load(weights)
         optimizer = Adam(discriminator.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
-        rows, rng = self.patients(codes), torch.Generator().manual_seed(seed)
-        histories = self._fresh_histories(weights, rng)
+        patients, rng = replace(rows, codes=self.patients(rows.codes)), torch.Generator().manual_seed(seed)
+        histories, plan = self._fresh_histories(weights, rng), rows.plan
         for _ in range(plan.steps):
-            chosen = noise.poisson_sample(len(rows), plan.sample_rate)
+            real = self._one_hot(patients.poisson_batch())
             gradient = noisy_gradient(
-                discriminator,
-                self._one_hot(rows[chosen]),
-                self._fake(histories, plan.batch, rng),
-                clip=plan.clip,
-                noise_multiplier=plan.noise_multiplier,
-                expected_batch=plan.batch,
-                noise=noise,
+                discriminator, real, self._fake(histories, plan.batch, rng), plan.step, rows.noise
             )
             _move(discriminator, optimizer, gradient)
         return weights | dump(discriminator, DISCRIMINATOR)
 
-    def gradient(
-        self, weights: Weights, codes: Codes, plan: HospitalPlan, quantization: QuantizationGrid, noise: NoiseSource
-    ) -> Integers:
+    def gradient(self, weights: Weights, rows: TrainingRows, quantization: QuantizationGrid) -> Integers:
         """Return one hospital's rounded gradient of a synchronous step, with its share of the noise."""
-        rows = self.patients(codes)
-        chosen = noise.poisson_sample(len(rows), plan.sample_rate)
-        return gradient_share(
-            self._load(weights),
-            self._one_hot(rows[chosen]),
-            clip=plan.clip,
-            quantization=quantization,
-            batch=plan.batch,
-            noise=noise.named("share"),
-        )
+        real = self._one_hot(replace(rows, codes=self.patients(rows.codes)).poisson_batch())
+        clipped, share = ClippedGrid(rows.plan.clip, quantization), rows.noise.named("share")
+        return gradient_share(self._load(weights), real, clipped, batch=rows.plan.batch, noise=share)
 
     def step(
-        self,
-        state: Weights,
-        total: Integers,
-        measurements: Measurements | None,
-        clip: float,
-        quantization: QuantizationGrid,
-        seed: int,
+        self, state: Weights, total: Integers, measurements: Measurements | None, clipped: ClippedGrid, seed: int
     ) -> Weights:
         """Do one synchronous step at the server, from the sum of the hospitals' gradients."""
         discriminator, prefix = self._load(state), OPTIMIZERS[1]
         optimizer = Adam(discriminator.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
         restore_optimizer(optimizer, prefix, state)
         rng = torch.Generator().manual_seed(seed)
-        fake = self._fake(self._histories(state), quantization.batch, rng)
-        gradient = gradient_of_sum(discriminator, total, fake, clip=clip, quantization=quantization)
+        fake = self._fake(self._histories(state), clipped.grid.batch, rng)
+        gradient = gradient_of_sum(discriminator, total, fake, clipped)
         _move(discriminator, optimizer, gradient)
         return state | dump(discriminator, DISCRIMINATOR) | dump_optimizer(optimizer, prefix)
 

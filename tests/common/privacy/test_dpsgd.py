@@ -25,6 +25,7 @@ from common.privacy.dpsgd import (
     require_even_kernels,
 )
 from common.privacy.mechanisms import SecureNoise, SeededNoise
+from common.privacy.step import DpSgdStep
 
 
 def network(width: int = 7, hidden: int = 5, *, scale: float = 1.0, seed: int = 0) -> Discriminator:
@@ -193,7 +194,7 @@ class TestClippedSum:
             torch.autograd.grad(loss, list(net.parameters()))
 
         def private() -> None:
-            noisy_gradient(net, real, fake, clip=1.0, noise_multiplier=1.0, expected_batch=512, noise=noise)
+            noisy_gradient(net, real, fake, DpSgdStep(1.0, 1.0, 512), noise)
 
         seconds: dict[Callable[[], None], list[float]] = {plain: [], private: []}
         for _ in range(80):  # taken in turns and in CPU time, so that a busy machine slows both
@@ -263,9 +264,7 @@ class TestSensitivity:
         assert without.isfinite().all()
         assert present.isfinite().all()
         assert float((present - without).norm()) <= SLACK
-        released = noisy_gradient(
-            net, MARKED, others, clip=1.0, noise_multiplier=1.0, expected_batch=1, noise=SeededNoise(0)
-        )
+        released = noisy_gradient(net, MARKED, others, DpSgdStep(1.0, 1.0, 1), SeededNoise(0))
         assert flat(released).isfinite().all()
 
     def test_a_patient_who_overflows_contributes_zero(self) -> None:
@@ -278,9 +277,7 @@ class TestSensitivity:
         net = network(scale=math.nan)
         real, fake = one_hot(4), one_hot(4)
         assert not flat(clipped_gradient_sum(net, torch.cat([real, fake]), labels_of(4, 4), 1.0)).any()
-        released = noisy_gradient(
-            net, real, fake, clip=1.0, noise_multiplier=2.0, expected_batch=1, noise=SeededNoise(4)
-        )
+        released = noisy_gradient(net, real, fake, DpSgdStep(1.0, 2.0, 1), SeededNoise(4))
         noise = torch.from_numpy(SeededNoise(4).gaussian(sum(p.numel() for p in net.parameters()), 2.0))
         assert torch.allclose(flat(released), noise, atol=2.0 * 2.0**-GRID_BITS)
 
@@ -349,10 +346,8 @@ class TestNoisyGradient:
                         net,
                         real,
                         fake,
-                        clip=clip,
-                        noise_multiplier=multiplier,
-                        expected_batch=expected,
-                        noise=SeededNoise(seed),
+                        DpSgdStep(clip, multiplier, expected),
+                        SeededNoise(seed),
                     )
                 )
                 for seed in range(800)
@@ -369,24 +364,18 @@ class TestNoisyGradient:
         net, fake, quiet = network(), one_hot(3, seed=5), 1e-6
         for drawn in (0, 1, 9):
             real = one_hot(drawn)
-            released = flat(
-                noisy_gradient(
-                    net, real, fake, clip=1.0, noise_multiplier=quiet, expected_batch=4, noise=SeededNoise(0)
-                )
-            )
+            released = flat(noisy_gradient(net, real, fake, DpSgdStep(1.0, quiet, 4), SeededNoise(0)))
             total = flat(clipped_gradient_sum(net, torch.cat([real, fake]), labels_of(drawn, 3), 1.0))
             assert torch.allclose(released, total / 4, atol=6 * quiet)
 
     def test_the_sum_is_on_a_grid_far_finer_than_the_noise(self) -> None:
-        released = noisy_gradient(
-            network(), one_hot(3), one_hot(3), clip=1.0, noise_multiplier=1.0, expected_batch=1, noise=SeededNoise(0)
-        )
+        released = noisy_gradient(network(), one_hot(3), one_hot(3), DpSgdStep(1.0, 1.0, 1), SeededNoise(0))
         steps = flat(released) * 2.0**GRID_BITS
         assert (steps == steps.round()).all()
 
     def test_without_noise_nothing_is_clipped(self) -> None:
         net, real, fake = network(scale=3.0), one_hot(4), one_hot(4, seed=2)
-        got = noisy_gradient(net, real, fake, clip=1e-3, noise_multiplier=0.0, expected_batch=2, noise=SeededNoise(0))
+        got = noisy_gradient(net, real, fake, DpSgdStep(1e-3, 0.0, 2), SeededNoise(0))
         exact = brute_force(net, torch.cat([real, fake]), labels_of(4, 4), None) / 2
         assert torch.allclose(flat(got), exact, atol=1e-5)
 
@@ -400,10 +389,7 @@ class TestEvenKernels:
         present = flat(clipped_gradient_sum(net, torch.cat([one, crowd]), labels_of(1, few), 1.0))
         assert float((present - without).norm()) <= 1.0
         released = [
-            flat(
-                noisy_gradient(net, real, crowd, clip=1.0, noise_multiplier=1.0, expected_batch=1, noise=SeededNoise(0))
-            )
-            for real in (one[:0], one)
+            flat(noisy_gradient(net, real, crowd, DpSgdStep(1.0, 1.0, 1), SeededNoise(0))) for real in (one[:0], one)
         ]
         assert float((released[1] - released[0]).norm()) <= SLACK
 

@@ -14,7 +14,8 @@ from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum, noisy_gradient
 from common.privacy.events import DpSgdRun, SynchronousRun
 from common.privacy.mechanisms import NoiseSource, SecureNoise, SeededNoise
-from common.privacy.quantization import QuantizationGrid, choose_grid, parameters_of
+from common.privacy.quantization import ClippedGrid, QuantizationGrid, choose_grid, parameters_of
+from common.privacy.step import DpSgdStep
 from common.privacy.synchronous import gradient_of_sum, gradient_share
 from simulations.audit.bounds import Scores, contradicts
 from simulations.audit.gradients import canary_rows, steep_network
@@ -50,7 +51,7 @@ def share(
     noise: NoiseSource | None = None,
 ) -> np.ndarray:
     source = noise or SeededNoise(0)
-    return gradient_share(net or network(), rows, clip=CLIP, quantization=quantization, batch=12, noise=source)
+    return gradient_share(net or network(), rows, ClippedGrid(CLIP, quantization), batch=12, noise=source)
 
 
 def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, DpSgdRun]:
@@ -78,7 +79,7 @@ def attack(shares: int, *, runs: int = 5, steps: int = 8) -> tuple[Scores, DpSgd
             for place in range(shares):
                 rows = canary_rows(chosen if place == 0 else chosen[:0], width)
                 noise = source.named("share", step, place)
-                opened += gradient_share(net, rows, clip=CLIP, quantization=quantization, batch=250, noise=noise)
+                opened += gradient_share(net, rows, ClippedGrid(CLIP, quantization), batch=250, noise=noise)
             seen = -opened[:canaries] / quantization.units
             shift = (2 * seen - 1) / (2 * central**2)
             total += np.logaddexp(math.log1p(-rate), math.log(rate) + shift)
@@ -118,7 +119,7 @@ class TestShare:
     def test_it_is_cut_at_its_reach(self) -> None:
         quantization = QuantizationGrid(2**20, PARAMETERS, 0.0, 12)
         many = F.one_hot(torch.zeros(400, dtype=torch.int64), WIDTH).float()  # as alike as can be: all point one way
-        points = gradient_share(network(), many, clip=1e-3, quantization=quantization, batch=1, noise=SeededNoise(0))
+        points = gradient_share(network(), many, ClippedGrid(1e-3, quantization), batch=1, noise=SeededNoise(0))
         assert np.abs(points).max() == quantization.reach(1) == 2**20 * 17  # 1 + 6 + 10 patients
 
     @pytest.mark.parametrize("noise", [SecureNoise(), SeededNoise(3)], ids=lambda source: type(source).__name__)
@@ -151,7 +152,7 @@ class TestSum:
     def test_it_is_the_pooled_gradient_up_to_rounding(self) -> None:
         net, rows, fake = network(), rows_of(11), rows_of(12, seed=2)
         total = sum((share(part) for part in (rows[:4], rows[4:4], rows[4:])), np.zeros(PARAMETERS, dtype=np.int64))
-        ours = flat(gradient_of_sum(net, total, fake, clip=CLIP, quantization=SILENT))
+        ours = flat(gradient_of_sum(net, total, fake, ClippedGrid(CLIP, SILENT)))
         pooled = flat(clipped_gradient_sum(net, rows, torch.ones(11), CLIP))
         made = flat(clipped_gradient_sum(net, fake, torch.zeros(12), CLIP))
         # Three roundings of at most half a point each, divided by the batch; float32 at the end.
@@ -159,10 +160,8 @@ class TestSum:
 
     def test_with_little_noise_it_is_a_centralized_step(self) -> None:
         net, rows, fake = network(), rows_of(9), rows_of(12, seed=2)
-        central = noisy_gradient(
-            net, rows, fake, clip=CLIP, noise_multiplier=1e-6, expected_batch=12, noise=SeededNoise(1)
-        )
-        ours = gradient_of_sum(net, share(rows), fake, clip=CLIP, quantization=SILENT)
+        central = noisy_gradient(net, rows, fake, DpSgdStep(CLIP, 1e-6, 12), SeededNoise(1))
+        ours = gradient_of_sum(net, share(rows), fake, ClippedGrid(CLIP, SILENT))
         for one, other in zip(ours, central, strict=True):
             assert one.shape == other.shape
             assert torch.allclose(one, other, atol=1e-6)

@@ -17,6 +17,7 @@ from common.privacy.accountant import epsilon
 from common.privacy.dpsgd import noisy_gradient
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected, least_noise
 from common.privacy.mechanisms import SecureNoise, SeededNoise
+from common.privacy.step import DpSgdStep
 from common.run_events.events import ignore
 from common.study.sections import HospitalFacts
 from common.study.study import Study
@@ -166,10 +167,8 @@ def test_canary_moves_one_weight_by_the_clip() -> None:
         net,
         canary_rows(np.array([2, 4]), width),
         torch.zeros(0, width),
-        clip=0.5,
-        noise_multiplier=1e-6,
-        expected_batch=1,
-        noise=SeededNoise(0),
+        DpSgdStep(0.5, 1e-6, 1),
+        SeededNoise(0),
     )
     own = with_two[0][0].numpy()
     assert own[[2, 4]] == pytest.approx([-0.5, -0.5], abs=1e-4)

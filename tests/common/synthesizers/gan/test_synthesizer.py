@@ -16,10 +16,10 @@ from common.planning.plan import HospitalPlan
 from common.privacy.discriminator import Discriminator
 from common.privacy.dpsgd import clipped_gradient_sum
 from common.privacy.mechanisms import SeededNoise
-from common.privacy.quantization import QuantizationGrid
+from common.privacy.quantization import ClippedGrid, QuantizationGrid
 from common.study.schema import Schema
 from common.study.synthesizers import GanSettings
-from common.synthesizers.base import AdversarialSynthesizer, discriminator_of, weights_of
+from common.synthesizers.base import AdversarialSynthesizer, TrainingRows, discriminator_of, weights_of
 from common.synthesizers.gan.descent import FIT_STEPS, fit_steps
 from common.synthesizers.gan.generator import Blocks
 from common.synthesizers.gan.synthesizer import (
@@ -75,7 +75,7 @@ class TestTrain:
         before = {name: value.copy() for name, value in weights.items()}
 
         def trained(noise: int, seed: int) -> Weights:
-            return synthesizer.train(weights, dependent(40), None, plan(), SeededNoise(noise), seed)
+            return synthesizer.train(weights, TrainingRows(dependent(40), plan(), SeededNoise(noise)), None, seed)
 
         torch.manual_seed(1)
         first = trained(1, 2)
@@ -87,7 +87,7 @@ class TestTrain:
 
     def test_changes_both_networks_and_keeps_their_shapes(self, synthesizer: AdversarialSynthesizer) -> None:
         weights = synthesizer.initial_weights(0)
-        trained = synthesizer.train(weights, dependent(40), None, plan(), SeededNoise(1), 2)
+        trained = synthesizer.train(weights, TrainingRows(dependent(40), plan(), SeededNoise(1)), None, 2)
         assert trained.keys() == weights.keys()
         for name, value in trained.items():
             assert (value.shape, value.dtype) == (weights[name].shape, weights[name].dtype)
@@ -99,10 +99,8 @@ class TestTrain:
     def test_works_without_rows(self, synthesizer: AdversarialSynthesizer, noise_multiplier: float) -> None:
         trained = synthesizer.train(
             synthesizer.initial_weights(0),
-            dependent(0),
+            TrainingRows(dependent(0), plan(noise_multiplier=noise_multiplier), SeededNoise(1)),
             None,
-            plan(noise_multiplier=noise_multiplier),
-            SeededNoise(1),
             2,
         )
         assert all(np.isfinite(value).all() for value in trained.values())
@@ -122,7 +120,7 @@ class TestTrain:
                 return super().gaussian(count, std)
 
         weights = synthesizer.initial_weights(0)
-        synthesizer.train(weights, dependent(40), None, plan(noise_multiplier=1.5), Watched(1), 2)
+        synthesizer.train(weights, TrainingRows(dependent(40), plan(noise_multiplier=1.5), Watched(1)), None, 2)
         discriminator = sum(value.size for name, value in weights.items() if name.startswith("disc."))
         assert batches == [(40, 0.25)] * 3
         assert vectors == [(discriminator, 1.5)] * 3
@@ -134,16 +132,19 @@ class TestTrain:
             return [torch.full_like(parameter, 0.01) for parameter in net.parameters()]
 
         weights, rows = synthesizer.initial_weights(0), dependent(40)
-        honest = [synthesizer.train(weights, codes, None, plan(), SeededNoise(1), 2) for codes in (rows, 2 - rows[:7])]
-        assert not are_equal(*honest)
+
+        def trained() -> list[Weights]:
+            given = [TrainingRows(codes, plan(), SeededNoise(1)) for codes in (rows, 2 - rows[:7])]
+            return [synthesizer.train(weights, training, None, 2) for training in given]
+
+        assert not are_equal(*trained())
         monkeypatch.setattr("common.synthesizers.gan.synthesizer.noisy_gradient", constant)
-        blind = [synthesizer.train(weights, codes, None, plan(), SeededNoise(1), 2) for codes in (rows, 2 - rows[:7])]
-        assert are_equal(*blind)
+        assert are_equal(*trained())
 
     def test_weights_that_are_not_numbers_raise_no_error(self, synthesizer: AdversarialSynthesizer) -> None:
         weights = {name: np.full_like(value, np.nan) for name, value in synthesizer.initial_weights(0).items()}
         for rows in (0, 40):
-            trained = synthesizer.train(weights, dependent(rows), None, plan(), SeededNoise(1), 2)
+            trained = synthesizer.train(weights, TrainingRows(dependent(rows), plan(), SeededNoise(1)), None, 2)
             assert all(np.isnan(value).all() for value in trained.values())
 
     @pytest.mark.slow
@@ -152,7 +153,7 @@ class TestTrain:
         weights = gan.initial_weights(0)
         for number in range(3):
             quiet = plan(noise_multiplier=0.0, steps=200, batch=64)
-            weights = gan.train(weights, dependent(300), None, quiet, SeededNoise(number), number)
+            weights = gan.train(weights, TrainingRows(dependent(300), quiet, SeededNoise(number)), None, number)
         codes = gan.sample(weights, 3000, 0, {})
         joint = np.zeros((3, 3))
         np.add.at(joint, (codes[:, 0], codes[:, 1]), 1 / 3000)
@@ -186,9 +187,9 @@ class TestStep:
         discriminator_step = Adam(discriminator.parameters(), DISCRIMINATOR_RATE, betas=BETAS)
         for number in range(1, 9):
             here = discriminator_of(state)
-            shares = [gan.gradient(here, rows[part], plan(), SILENT, Fixed(number)) for part in hospitals]
+            shares = [gan.gradient(here, TrainingRows(rows[part], plan(), Fixed(number)), SILENT) for part in hospitals]
             total = np.sum(shares, axis=0)
-            state = gan.step(state, total, None, 1.0, SILENT, seed=number)
+            state = gan.step(state, total, None, ClippedGrid(1.0, SILENT), seed=number)
             rng = torch.Generator().manual_seed(number)
             with torch.no_grad():
                 fake = generator.sample(12, rng)
@@ -211,21 +212,21 @@ class TestStep:
             assert np.allclose(state[name], value, atol=2e-4)
 
     def test_optimizers_continue_from_the_stored_state(self, synthesizer: AdversarialSynthesizer) -> None:
-        first = synthesizer.step(synthesizer.initial_weights(0), np.arange(137), None, 1.0, SILENT, 1)
-        again = synthesizer.step(dict(first), np.arange(137), None, 1.0, SILENT, 2)
-        fresh = synthesizer.step(weights_of(first), np.arange(137), None, 1.0, SILENT, 2)
+        first = synthesizer.step(synthesizer.initial_weights(0), np.arange(137), None, ClippedGrid(1.0, SILENT), 1)
+        again = synthesizer.step(dict(first), np.arange(137), None, ClippedGrid(1.0, SILENT), 2)
+        fresh = synthesizer.step(weights_of(first), np.arange(137), None, ClippedGrid(1.0, SILENT), 2)
         assert {str(value.dtype) for value in again.values()} == {"float32"}
         assert min(value.ndim for value in again.values()) >= 1
         assert again["adam.disc.0.step"].tolist() == [2.0]
         assert not are_equal(weights_of(again), weights_of(fresh))
-        assert are_equal(again, synthesizer.step(dict(first), np.arange(137), None, 1.0, SILENT, 2))
+        assert are_equal(again, synthesizer.step(dict(first), np.arange(137), None, ClippedGrid(1.0, SILENT), 2))
 
     def test_a_gradient_needs_the_discriminator_alone(self, synthesizer: AdversarialSynthesizer) -> None:
         weights = synthesizer.initial_weights(0)
         quantization = QuantizationGrid(2**22, 500, 2.0**20, 12)
 
         def asked(given: Weights, noise: int, rows: int = 40) -> Integers:
-            return synthesizer.gradient(given, dependent(rows), plan(), quantization, SeededNoise(noise))
+            return synthesizer.gradient(given, TrainingRows(dependent(rows), plan(), SeededNoise(noise)), quantization)
 
         assert asked(weights, 1).tolist() == asked(discriminator_of(weights), 1).tolist()
         assert asked(weights, 1).tolist() != asked(weights, 2).tolist()

@@ -17,7 +17,7 @@ from common.privacy.dpsgd import clipped_gradient_sum
 from common.privacy.mechanisms import SeededNoise
 from common.privacy.quantization import layer_shapes
 from common.study.schema import VISIT, VISITS
-from common.synthesizers.base import AdversarialSynthesizer, discriminator_of
+from common.synthesizers.base import AdversarialSynthesizer, TrainingRows, discriminator_of
 from common.synthesizers.history_gan.synthesizer import HistoryGan
 from common.synthesizers.registry import make_adversarial
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
@@ -83,7 +83,7 @@ class TestWeights:
             if name == "gen.singles" and not np.isnan(value):
                 continue
             with pytest.raises(StudyError, match="restore"):
-                synthesizer.train(damaged, codes, None, PLAN, SeededNoise(1), 2)
+                synthesizer.train(damaged, TrainingRows(codes, PLAN, SeededNoise(1)), None, 2)
 
 
 class TestOnePatient:
@@ -124,7 +124,7 @@ class TestOnePatient:
                 vectors.append((count, std))
                 return super().gaussian(count, std)
 
-        synthesizer.train(weights, codes, None, PLAN, Watched(1), 2)
+        synthesizer.train(weights, TrainingRows(codes, PLAN, Watched(1)), None, 2)
         assert len(codes) > PATIENTS
         parameters = sum(value.size for value in discriminator_of(weights).values())
         assert batches == [(PATIENTS, 0.25)] * 2
@@ -134,8 +134,8 @@ class TestOnePatient:
 class TestTrain:
     def test_repeats_and_moves_the_discriminator_alone(self) -> None:
         synthesizer, _, codes, weights = fitted()
-        first = synthesizer.train(weights, codes, None, PLAN, SeededNoise(1), 2)
-        assert are_equal(first, synthesizer.train(weights, codes, None, PLAN, SeededNoise(1), 2))
+        first = synthesizer.train(weights, TrainingRows(codes, PLAN, SeededNoise(1)), None, 2)
+        assert are_equal(first, synthesizer.train(weights, TrainingRows(codes, PLAN, SeededNoise(1)), None, 2))
         assert {name for name in weights if not np.array_equal(first[name], weights[name])} == discriminator_of(
             weights
         ).keys()
@@ -146,15 +146,15 @@ class TestTrain:
 
         synthesizer, _, codes, weights = fitted()
         tables = codes, history(2, 1)
-        honest = [synthesizer.train(weights, table, None, PLAN, SeededNoise(1), 2) for table in tables]
+        honest = [synthesizer.train(weights, TrainingRows(table, PLAN, SeededNoise(1)), None, 2) for table in tables]
         assert not are_equal(*honest)
         monkeypatch.setattr("common.synthesizers.history_gan.synthesizer.noisy_gradient", constant)
-        blind = [synthesizer.train(weights, table, None, PLAN, SeededNoise(1), 2) for table in tables]
+        blind = [synthesizer.train(weights, TrainingRows(table, PLAN, SeededNoise(1)), None, 2) for table in tables]
         assert are_equal(*blind)
 
     def test_works_without_patients(self) -> None:
         synthesizer, _, codes, weights = fitted()
-        trained = synthesizer.train(weights, codes[:0], None, PLAN, SeededNoise(1), 2)
+        trained = synthesizer.train(weights, TrainingRows(codes[:0], PLAN, SeededNoise(1)), None, 2)
         assert all(np.isfinite(value).all() for value in trained.values())
 
 
