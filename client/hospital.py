@@ -16,7 +16,7 @@ from client.masking import Masking, check_attempt
 from client.peers import Peers
 from common.errors import LedgerError, MaskingError, PolicyRefusal, Reason, WireError
 from common.ledger.draws import Draws
-from common.ledger.ledger import Ledger, Slot
+from common.ledger.ledger import Enrollment, Ledger, Slot
 from common.ledger.receipts import Shown, receipts_from_json
 from common.planning.phases import Records
 from common.planning.plan import Plan
@@ -159,9 +159,8 @@ class Hospital:
                 self.policy.check_still_agreed(request.run_id, study, plan, table=table)
             if plan.honest_hospitals:
                 self._masking.check_identity(self._identities(study))
-            self.ledger.enroll(
-                request.run_id, request.fingerprint, request.study, request.plan, table=table, shown=shown
-            )
+            enrollment = Enrollment(request.fingerprint, request.study, request.plan, table)
+            self.ledger.enroll(request.run_id, enrollment, shown=shown)
             log.info("%s: accepted run %s of study %s", name, request.run_id, study.name)
             reason = Reason.ACCEPTED
         except PolicyRefusal as refusal:
@@ -251,7 +250,7 @@ class Hospital:
             enrollment = self.ledger.enrollment(run_id)
             if enrollment is None:
                 raise PolicyRefusal(Reason.STUDY_NOT_APPROVED)
-            study, plan = parse_study(enrollment[0]), Plan.from_json(enrollment[1])
+            study, plan = parse_study(enrollment.study), Plan.from_json(enrollment.plan)
             hospital_plan = plan.of(self.policy.hospital)
             if hospital_plan is None:
                 raise PolicyRefusal(Reason.UNKNOWN_HOSPITAL)

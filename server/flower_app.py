@@ -153,12 +153,12 @@ def coordinate(
     log.info("%s", " ".join(explain(choose(study))))
     checkpoints = Checkpoints(run_folder, config.run_id, plan)
     emit(_start(config, plan, checkpoints))
+    identities = {} if config.is_simulation else signing_identities(study, emit)
     exchange = Exchange(
         grid,
         study.federation.round_deadline_s,
         seal=seal,
-        identities={} if config.is_simulation else signing_identities(study, emit),
-        hospitals=[facts.name for facts in study.hospitals],
+        hospitals={facts.name: identities.get(facts.name, "") for facts in study.hospitals},
         emit=emit,
     )
     agreed = AgreedRun(config.run_id, study, plan, _masking_identities(config, plan))

@@ -154,7 +154,7 @@ class Agent:
 
     def _accepted_study(self, run_id: str) -> str | None:
         enrollment = self._hospital.ledger.enrollment(run_id)
-        return None if enrollment is None else enrollment[0]
+        return None if enrollment is None else enrollment.study
 
     def on_handle(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Handle a gRPC call: wait for the current request, unless too many wait already or the caller gives up."""

@@ -93,10 +93,10 @@ def _study_of(site: Site, history: History, run_id: str) -> Study:
     Raises:
         SiteError: the run was never approved here, or the agent has answered nothing about it yet.
     """
-    texts = history.enrollment(run_id)
-    if texts is not None and history.charged(run_id):
-        return parse_study(texts[0])
-    if texts is not None or site.approvals.of(run_id):
+    enrollment = history.enrollment(run_id)
+    if enrollment is not None and history.charged(run_id):
+        return parse_study(enrollment.study)
+    if enrollment is not None or site.approvals.of(run_id):
         raise SiteError(f"run '{run_id}' has released nothing here, so no table comes from it; evaluate it afterwards")
     raise SiteError(f"run '{run_id}' was never approved at this site; `fedsynth site ledger show` lists the runs")
 

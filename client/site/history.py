@@ -101,10 +101,10 @@ def _study_name(history: History, run_id: str) -> str:
 
 def _plan(history: History, run_id: str) -> Plan | None:
     """Return a run's plan; None where another version wrote it in another form."""
-    texts = history.enrollment(run_id)
-    assert texts is not None, "a run without an enrollment"
+    enrollment = history.enrollment(run_id)
+    assert enrollment is not None, "a run without an enrollment"
     try:
-        return Plan.from_json(texts[1])
+        return Plan.from_json(enrollment.plan)
     except StudyError:
         return None
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.chain import REMEDY, Entry, Kind
+from common.ledger.enrollment import Enrollment
 from common.ledger.receipts import Receipt, Shown
 from common.ledger.slot import Slot
 from common.planning.plan import Plan
@@ -160,13 +161,10 @@ class History:
                 "restore its receipts; if they are lost, `fedsynth site ledger accept-restore` lets it start again",
             )
 
-    def enrollment(self, run_id: str) -> tuple[str, str] | None:
-        """Return the study text and plan text of a run; None if the run was never accepted."""
+    def enrollment(self, run_id: str) -> Enrollment | None:
+        """Return what a run was accepted as; None if it never was."""
         entry = self._runs.get(run_id)
-        if entry is None:
-            return None
-        texts = json.loads(entry.content)
-        return str(texts["study"]), str(texts["plan"])
+        return None if entry is None else Enrollment.of(entry)
 
     def study_value(self, run_id: str, section: str, key: str) -> str | None:
         """Return a value of an accepted run's study, without checking the study: another version may have accepted it.
@@ -175,10 +173,10 @@ class History:
             run_id: an accepted run.
             section, key: where the value stands; None is returned if it does not.
         """
-        texts = self.enrollment(run_id)
-        assert texts is not None, "a run without an enrollment"
+        enrollment = self.enrollment(run_id)
+        assert enrollment is not None, "a run without an enrollment"
         try:
-            return str(tomllib.loads(texts[0])[section][key])
+            return str(tomllib.loads(enrollment.study)[section][key])
         except (tomllib.TOMLDecodeError, LookupError, TypeError):
             return None
 
@@ -210,7 +208,7 @@ class History:
 
     def table(self, run_id: str) -> str:
         """Return the digest of an accepted run's table; empty in a simulation."""
-        return str(json.loads(self._runs[run_id].content)["table"])
+        return Enrollment.of(self._runs[run_id]).table
 
     def check_table(self, run_id: str, table: str) -> None:
         """Raise `PolicyRefusal` unless an accepted run is answered from the table with this digest."""
@@ -287,9 +285,9 @@ class History:
 
     def planned(self, run_id: str, hospital: str) -> tuple[Event, ...]:
         """Return every event of an accepted run's plan. Raises `LedgerError` if it was accepted under another name."""
-        texts = self.enrollment(run_id)
-        assert texts is not None, "a run without an enrollment"
-        plan = Plan.from_json(texts[1])
+        enrollment = self.enrollment(run_id)
+        assert enrollment is not None, "a run without an enrollment"
+        plan = Plan.from_json(enrollment.plan)
         hospital_plan = plan.of(hospital)
         if hospital_plan is None:
             raise LedgerError(

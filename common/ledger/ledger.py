@@ -31,6 +31,7 @@ from typing import Literal
 
 from common.errors import LedgerError, PolicyRefusal, Reason
 from common.ledger.chain import NOTHING, Entry, Kind
+from common.ledger.enrollment import Enrollment
 from common.ledger.files import FORMAT, head_path, read_entries, write_head
 from common.ledger.history import History, Line
 from common.ledger.receipts import MAX_COUNTER, Receipt, Shown
@@ -42,7 +43,7 @@ from common.privacy.events import Event, event_to_json
 MAX_BEYOND = MAX_COUNTER // 2
 """Largest number of an entry after which a ledger continues: as many numbers are left."""
 
-__all__ = ["FORMAT", "Answer", "Entry", "History", "Kind", "Ledger", "Line", "Receipt", "Slot"]
+__all__ = ["FORMAT", "Answer", "Enrollment", "Entry", "History", "Kind", "Ledger", "Line", "Receipt", "Slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +113,12 @@ class Ledger(History):
         """Close the ledger and release its lock."""
         self._store.close()
 
-    def enroll(
-        self, run_id: str, fingerprint: str, study: str, plan: str, *, table: str = "", shown: Shown | None = None
-    ) -> None:
+    def enroll(self, run_id: str, enrollment: Enrollment, *, shown: Shown | None = None) -> None:
         """Record that a run was accepted, and reserve its plan.
 
         Args:
             run_id: id of the run.
-            fingerprint: fingerprint of the study.
-            study: TOML text of the study.
-            plan: JSON text of the plan.
-            table: digest of the table that the run is answered from; empty in a simulation.
+            enrollment: study, plan and table of the run.
             shown: the coordinator's receipt for this ledger; None for a coordinator without a key.
 
         Raises:
@@ -133,12 +129,12 @@ class Ledger(History):
             known = self.enrollment(run_id)
             if known is None:
                 seen = {} if shown is None or shown.receipt is None else {shown.coordinator: shown.receipt.counter}
-                texts = json.dumps({"study": study, "plan": plan, "table": table, "shown": seen})
-                self._append(self._next(Kind.ENROLL, Slot(fingerprint, run_id, ""), content=texts))
-            elif known != (study, plan):
+                slot = Slot(enrollment.fingerprint, run_id, "")
+                self._append(self._next(Kind.ENROLL, slot, content=enrollment.content(seen)))
+            elif (known.study, known.plan) != (enrollment.study, enrollment.plan):
                 raise PolicyRefusal(Reason.PLAN_MISMATCH)
             else:
-                self.check_table(run_id, table)
+                self.check_table(run_id, enrollment.table)
 
     def decide(self, fingerprint: str, run_id: str, decision: str) -> None:
         """Record what a person at the hospital decided about a run. It releases nothing and costs nothing.

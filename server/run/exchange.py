@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -41,8 +41,8 @@ class Exchange:
         grid: Flower's transport.
         deadline_s: seconds that hospitals have for a reply.
         seal: seals every request.
-        identities: public keys of the hospitals whose replies must be signed; empty in a simulation.
-        hospitals: names in the study; events quote no other name.
+        hospitals: names in the study, which alone events quote, each with the public key that signs its replies; an
+            empty one where replies are not signed, as in a simulation.
         emit: takes the events of the exchanges.
     """
 
@@ -52,12 +52,11 @@ class Exchange:
         deadline_s: float,
         *,
         seal: Seal = lambda request: b"",
-        identities: Mapping[str, str] | None = None,
-        hospitals: Collection[str] = (),
+        hospitals: Mapping[str, str],
         emit: Emit = ignore,
     ) -> None:
-        self._grid, self.deadline_s, self._seal, self._identities = grid, deadline_s, seal, identities or {}
-        self._hospitals, self._emit = frozenset(hospitals), emit
+        self._grid, self.deadline_s, self._seal, self._emit = grid, deadline_s, seal, emit
+        self._hospitals, self._signs = hospitals, any(hospitals.values())
 
     def nodes(self) -> list[int]:
         """Return the ids of the nodes that are connected now."""
@@ -80,7 +79,7 @@ class Exchange:
         different = {id(request): request for request in requests.values()}
         seals = {key: self._seal(request) for key, request in different.items()}
         encoded = {key: wire.encode(request, seals[key]) for key, request in different.items()}
-        digests = {key: asked_by(request, seals[key]) for key, request in different.items() if self._identities}
+        digests = {key: asked_by(request, seals[key]) for key, request in different.items() if self._signs}
         contents = {node: encoded[id(request)] for node, request in requests.items()}
         request = next(iter(requests.values()))
         self._announce(request, len(requests))
@@ -172,8 +171,8 @@ class Exchange:
             reply = wire.decode_reply(message.content)
         except WireError:
             return excluded(request, name, Fault(Exclusion.MALFORMED))
-        public = self._identities.get(reply.hospital)
-        if public is None:  # a simulation, no identity listed, or a name outside the study, which enrollment refuses
+        public = self._hospitals.get(reply.hospital)
+        if not public:  # a simulation, no identity listed, or a name outside the study, which enrollment refuses
             return reply
         data, signature = wire.bytes_of(message.content), wire.signature_of(message.content)
         fault = fault_of_signature(reply, data, signature, asked=asked, public=public)

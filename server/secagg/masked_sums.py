@@ -51,6 +51,7 @@ from common.secagg.packing import pack, pack_names, to_vector, unpack
 from common.secagg.session import survivors_text
 from common.secagg.terms import Terms
 from common.secagg.words import MOST
+from server.secagg.reply_field import ReplyField
 from server.secagg.unmasking import Transcript, unmask
 
 R = TypeVar("R", bound=Reply)
@@ -158,9 +159,8 @@ class _Attempt:
         ledgers = pack({name: advertised.ledger for name, advertised in roster.items()})
         signatures = pack({name: advertised.signature for name, advertised in roster.items()})
         shown = SharesRequest(*where, names, keys, ledgers, signatures)
-        encrypted = self._exchange(
-            "shares", dict.fromkeys(roster, shown), SharesReply, "encrypted", ENCRYPTED_BYTES * (len(roster) - 1)
-        )
+        field = ReplyField(SharesReply, "encrypted", ENCRYPTED_BYTES * (len(roster) - 1))
+        encrypted = self._exchange("shares", dict.fromkeys(roster, shown), field)
         sharers = sorted(encrypted)
         for_whom = {
             sender: unpack(vector, [name for name in roster if name != sender], ENCRYPTED_BYTES)
@@ -176,19 +176,26 @@ class _Attempt:
             )
             for name in sharers
         }
-        masked = self._exchange("masked", requests, MaskedReply, "masked", self.length)
+        masked = self._exchange("masked", requests, ReplyField(MaskedReply, "masked", self.length))
         survivors = sorted(masked)
         text = survivors_text(self.context, roster_digest(self.context, roster.values()), sharers, survivors)
         signed = self._exchange(
-            "survivors", dict.fromkeys(survivors, SurvivorsRequest(*where, pack_names(survivors))), SurvivorsReply,
-            "signature", SIGNATURE_BYTES,
-            is_good=lambda name, vector: is_signature(text, vector.tobytes(), terms.identities[name]),
-        )  # fmt: skip
+            "survivors",
+            dict.fromkeys(survivors, SurvivorsRequest(*where, pack_names(survivors))),
+            ReplyField(
+                SurvivorsReply,
+                "signature",
+                SIGNATURE_BYTES,
+                lambda name, vector: is_signature(text, vector.tobytes(), terms.identities[name]),
+            ),
+        )
         together = pack({name: vector.tobytes() for name, vector in signed.items()})
+        length = shamir.SHARE_BYTES * len(sharers)
         opened = self._exchange(
-            "opened", dict.fromkeys(signed, OpenRequest(*where, pack_names(signed), together)), OpenReply, "shares",
-            shamir.SHARE_BYTES * len(sharers), is_good=lambda name, vector: _are_shares(vector, sharers),
-        )  # fmt: skip
+            "opened",
+            dict.fromkeys(signed, OpenRequest(*where, pack_names(signed), together)),
+            ReplyField(OpenReply, "shares", length, lambda name, vector: _are_shares(vector, sharers)),
+        )
         shares = {name: _shares(vector, sharers) for name, vector in opened.items()}
         return unmask(Transcript(self.context, terms, roster, sharers, masked, shares))
 
@@ -223,35 +230,18 @@ class _Attempt:
             return Fault(Exclusion.RECEIPT_MALFORMED)
         return None if advertised.agrees else Fault(Exclusion.KEYS_WEAK)
 
-    def _exchange(
-        self,
-        step: str,
-        requests: Mapping[str, Request],
-        kind: type[R],
-        field: str,
-        length: int,
-        *,
-        is_good: Callable[[str, Array], bool] = lambda name, vector: True,
-    ) -> dict[str, Array]:
+    def _exchange(self, step: str, requests: Mapping[str, Request], field: ReplyField[R]) -> dict[str, Array]:
         """Return one field of every usable reply, from the checkpoint if there is one.
 
         Args:
             step: name of the exchange.
             requests: request by hospital.
-            kind: type of the replies.
-            field: name of the field.
-            length: required length of the field.
-            is_good: whether the field of a hospital is valid.
+            field: what is collected of the replies.
         """
 
-        def fault(reply: R) -> Fault | None:
-            vector = getattr(reply, field)
-            if vector.shape != (length,):
-                return Fault(Exclusion.VECTOR_LENGTH, field)
-            return None if is_good(reply.hospital, vector) else Fault(Exclusion.VECTOR_WRONG, field)
-
         def ask() -> dict[str, Array]:
-            return {name: getattr(reply, field) for name, reply in self.sums.ask(requests, kind, fault).items()}
+            replies = self.sums.ask(requests, field.kind, field.fault)
+            return {name: field.of(reply) for name, reply in replies.items()}
 
         return self._enough(step, ask)
 

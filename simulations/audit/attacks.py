@@ -250,7 +250,7 @@ class Attacks:
         study = table_study(self.study, self.hospital_plan.hospital)
         scores, events = attack_tables(
             study,
-            *self._records(study),
+            self._records(study),
             seed=self.seed,
             trials=trials,
             step=lambda done: self.progress(name, done, trials),

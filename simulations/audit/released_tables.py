@@ -36,18 +36,18 @@ def table_study(study: Study, hospital: str) -> Study:
 
 
 def attack_tables(
-    study: Study, present: Records, absent: Records, *, seed: int, trials: int, step: Callable[[int], None]
+    study: Study, neighbors: tuple[Records, Records], *, seed: int, trials: int, step: Callable[[int], None]
 ) -> tuple[Scores, tuple[Event, ...]]:
     """Return scores of synthetic tables with and without the patient, and the events of one run.
 
     Args:
         study: one hospital's study, as `table_study` returns it.
-        present, absent: the records with and without the patient.
+        neighbors: the records with and without the patient.
         seed: seed of noise and coins.
         trials: number of tables.
         step: called with the number of finished tables.
     """
-    plan = make_plan(study)
+    plan, (present, absent) = make_plan(study), neighbors
     coins = np.random.default_rng(seed_for(seed, "tables", "coins"))
     is_present = coins.random(trials) < 0.5
     scores = np.empty(trials)

@@ -88,9 +88,23 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def run_peer(
-    name: str, train: pd.DataFrame, study: Study, seed: int, environment: Path | None, *, limit_s: float | None = None
-) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class PeerEnvironment:
+    """Where other projects' programs are, and how long they may take.
+
+    Attributes:
+        folder: virtual environment with their packages; None where there is none.
+        limit_s: longest time that a program may take for one table, in seconds; None for any.
+    """
+
+    folder: Path | None = None
+    limit_s: float | None = None
+
+
+NO_PEERS = PeerEnvironment()
+
+
+def run_peer(name: str, train: pd.DataFrame, study: Study, seed: int, environment: PeerEnvironment) -> pd.DataFrame:
     """Run a peer and return its raw synthetic table, as long as the training rows.
 
     Args:
@@ -98,14 +112,13 @@ def run_peer(
         train: raw training rows.
         study: schema, epsilon and delta.
         seed: seed of the peer.
-        environment: virtual environment with the peer's package.
-        limit_s: longest time that the peer may take, in seconds.
+        environment: where the peer's package is, and how long it may take.
 
     Raises:
-        PeerFailed: there is no such environment or package, the peer raised, or took longer than `limit_s`.
+        PeerFailed: there is no such environment or package, the peer raised, or took longer than it may.
     """
     peer, schema = PEERS[name], study.table
-    command = _command(peer, environment)
+    command, limit_s = _command(peer, environment.folder), environment.limit_s
     rows = conform(as_text(train[list(schema.read_names)]), schema)
     request = {"program": peer.program, "rows": len(train), "seed": seed_for(seed, "peer", name) % 2**31}
     budget = 0.0

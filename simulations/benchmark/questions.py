@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +16,7 @@ from common.study.study import Study
 from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
 from simulations.benchmark.arms import ARMS
+from simulations.benchmark.peers import NO_PEERS, PeerEnvironment
 from simulations.benchmark.results import COLUMNS, KEYS, Cell
 from simulations.benchmark.synthesis import SynthesisResult, SynthesisTask
 from simulations.benchmark.tables import TableSource, load
@@ -33,15 +33,13 @@ class CellOptions:
 
     Attributes:
         processes: number of cells at once.
-        peers: virtual environment with other projects' synthesizers.
-        limit_s: longest time that a peer may take for one table, in seconds.
+        peers: where other projects' synthesizers are, and how long one may take for a table.
         is_smoke: few steps and no adversary, to see whether everything works; the figures say nothing.
         shadows: number of synthesizers that a membership attack trains; the measurement of quality ignores it.
     """
 
     processes: int = 1
-    peers: Path | None = None
-    limit_s: float | None = None
+    peers: PeerEnvironment = NO_PEERS
     is_smoke: bool = False
     shadows: int = 0
 
@@ -107,7 +105,7 @@ class TrainTestSplit:
 
     def synthesize(self, cell: Cell, options: CellOptions, train: pd.DataFrame, seed: int) -> SynthesisResult:
         """Train the cell's arm on these rows."""
-        return ARMS[cell.arm].run(SynthesisTask(train, self.study, seed, options.peers, options.limit_s))
+        return ARMS[cell.arm].run(SynthesisTask(train, self.study, seed, options.peers))
 
     def conformed(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table as the schema sees it: rare labels are one category, and "?" is missing."""

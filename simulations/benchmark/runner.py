@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +78,23 @@ def attempt(question: Question, source: TableSource, cell: Cell, options: CellOp
         return CellFailure(cell, type(problem).__name__, is_excused=False)
 
 
+@dataclass(frozen=True, slots=True)
+class CellWork:
+    """What is asked of each cell of a benchmark, and how.
+
+    Attributes:
+        question: what to ask; every question has its own file of results.
+        options: how to run a cell.
+        prepare_worker: called first in every worker process; importable by name.
+    """
+
+    question: Question = QUALITY
+    options: CellOptions = field(default_factory=CellOptions)
+    prepare_worker: Callable[[], None] = _do_nothing
+
+
 def run_cells(
-    sources: Iterable[TableSource],
-    cells: Sequence[Cell],
-    out: Path,
-    options: CellOptions,
-    *,
-    question: Question = QUALITY,
-    emit: Emit = ignore,
-    prepare_worker: Callable[[], None] = _do_nothing,
+    sources: Iterable[TableSource], cells: Sequence[Cell], out: Path, work: CellWork, *, emit: Emit = ignore
 ) -> list[CellFailure]:
     """Run the cells that have no result in `out` yet; each result is saved as soon as its cell is finished.
 
@@ -93,10 +102,8 @@ def run_cells(
         sources: the tables of the cells.
         cells: what to run.
         out: folder of the results.
-        options: how to run a cell.
-        question: what to ask of each cell; every question has its own file in `out`.
+        work: what to ask of each cell, and how.
         emit: takes the progress after every cell, with the cell.
-        prepare_worker: called first in every worker process; importable by name.
 
     Returns:
         the cells that gave no result.
@@ -109,12 +116,12 @@ def run_cells(
         out.mkdir(parents=True, exist_ok=True)
         try:
             with locked(out / "lock"):
-                results = ResultsFile(out / question.file, question.columns)
+                results = ResultsFile(out / work.question.file, work.question.columns)
                 todo = absent(cells, results)
                 done = len(cells) - len(todo)
                 emit(Progressed(task="cells", done=done, total=len(cells)))
                 failures = []
-                with closing(_answers(by_name, todo, options, question, prepare_worker)) as answers:
+                with closing(_answers(by_name, todo, work)) as answers:
                     for cell, answer in answers:
                         if isinstance(answer, CellFailure):
                             failures.append(answer)
@@ -128,21 +135,17 @@ def run_cells(
 
 
 def _answers(
-    sources: Mapping[str, TableSource],
-    cells: Sequence[Cell],
-    options: CellOptions,
-    question: Question,
-    prepare_worker: Callable[[], None],
+    sources: Mapping[str, TableSource], cells: Sequence[Cell], work: CellWork
 ) -> Generator[tuple[Cell, Answer]]:
     """Run cells in worker processes and yield each with its answer as it finishes."""
     if not cells:
         return
     # Each worker is a new interpreter: a forked one would share the locks of the threads of torch, gRPC and Arrow.
     spawn = multiprocessing.get_context("spawn")
-    workers = min(options.processes, len(cells))
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(prepare_worker,)) as pool:
+    workers = min(work.options.processes, len(cells))
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(work.prepare_worker,)) as pool:
         running: dict[Future[Answer], Cell] = {
-            pool.submit(attempt, question, sources[cell.table], cell, options): cell for cell in cells
+            pool.submit(attempt, work.question, sources[cell.table], cell, work.options): cell for cell in cells
         }
         try:
             for future in as_completed(running):

@@ -19,7 +19,7 @@ from common.study.study import Study
 from common.tables.raw import as_text
 from common.tables.visit_tables import joined_visits
 from common.tables.visits import patients_in
-from simulations.benchmark.peers import run_peer
+from simulations.benchmark.peers import NO_PEERS, PeerEnvironment, run_peer
 from simulations.benchmark.tables import SITE_COLUMN
 from simulations.federation.hospitals import slugify
 from simulations.federation.partition import HashSplit, hospitals_by_hash
@@ -35,15 +35,13 @@ class SynthesisTask:
         train: raw training rows of one split, with the hospital where the table names it.
         study: the study at the cell's epsilon, without hospitals.
         seed: seed of the arm.
-        peers: virtual environment with other projects' programs.
-        limit_s: longest time that such a program may take, in seconds.
+        peers: where other projects' programs are, and how long they may take.
     """
 
     train: pd.DataFrame
     study: Study
     seed: int
-    peers: Path | None = None
-    limit_s: float | None = None
+    peers: PeerEnvironment = NO_PEERS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,4 +215,4 @@ def bootstrap(task: SynthesisTask) -> SynthesisResult:
 
 def peer(task: SynthesisTask, *, name: str) -> SynthesisResult:
     """Run a peer on the pooled training rows."""
-    return SynthesisResult(run_peer(name, task.train, task.study, task.seed, task.peers, limit_s=task.limit_s))
+    return SynthesisResult(run_peer(name, task.train, task.study, task.seed, task.peers))

@@ -102,13 +102,14 @@ def run(
     """
     with err_console.status("Loading..."):
         from simulations.benchmark.arms import DEFAULT_ARMS
+        from simulations.benchmark.peers import PeerEnvironment
         from simulations.benchmark.questions import QUALITY, CellOptions
         from simulations.benchmark.runner import cells_of, default_processes
         from simulations.benchmark.selection import TableSelection
         from simulations.benchmark.tables import BuiltInTable
 
         quiet()
-    options = CellOptions(processes or default_processes(), peers, limit, is_smoke=smoke)
+    options = CellOptions(processes or default_processes(), PeerEnvironment(peers, limit), is_smoke=smoke)
     if smoke:
         sources: list[TableSource] = [BuiltInTable()]
         cells = cells_of(sources, SMOKE_ARMS, [3.0], [0])
@@ -148,6 +149,7 @@ def attack(
         from common.errors import StudyError
         from common.evaluation.attacks.shadow import FEWEST_SHADOWS
         from simulations.benchmark.arms import SHADOWED_ARMS
+        from simulations.benchmark.peers import PeerEnvironment
         from simulations.benchmark.questions import MEMBERSHIP, CellOptions
         from simulations.benchmark.runner import cells_of, default_processes
         from simulations.benchmark.selection import TableSelection
@@ -158,7 +160,8 @@ def attack(
     own = (study, target, patient_column, None, one_row_per_patient)
     sources = TableSelection(data, parse_names(tables), *own).sources()
     cells = cells_of(sources, parse_names(arms) or SHADOWED_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
-    _run(sources, cells, out, CellOptions(processes or default_processes(), peers, limit, shadows=shadows), MEMBERSHIP)
+    options = CellOptions(processes or default_processes(), PeerEnvironment(peers, limit), shadows=shadows)
+    _run(sources, cells, out, options, MEMBERSHIP)
 
 
 @app.command()
@@ -219,10 +222,10 @@ def _run(
 ) -> None:
     """Run cells, write the pages, and end with exit code 1 if a cell of this project failed."""
     from simulations.benchmark.pages import write_pages
-    from simulations.benchmark.runner import run_cells
+    from simulations.benchmark.runner import CellWork, run_cells
 
     with estimated_bar("Cells") as show:
-        failures = run_cells(sources, cells, out, options, question=question, emit=show, prepare_worker=quiet)
+        failures = run_cells(sources, cells, out, CellWork(question, options, quiet), emit=show)
     show_pages(out, write_pages(out, question, cells, failures, is_smoke=options.is_smoke))
     show_failures(failures)
 

@@ -40,7 +40,7 @@ def visits(
     """
     with err_console.status("Loading..."):
         from simulations.benchmark.questions import CellOptions
-        from simulations.benchmark.runner import cells_of, default_processes, run_cells
+        from simulations.benchmark.runner import CellWork, cells_of, default_processes, run_cells
         from simulations.benchmark.visits.arms import VISIT_ARMS
         from simulations.benchmark.visits.page import write_page
         from simulations.benchmark.visits.questions import VISITS
@@ -52,6 +52,6 @@ def visits(
     cells = cells_of(sources, names, parse_epsilons(epsilons), parse_seeds(seeds), among=VISIT_ARMS)
     options = CellOptions(processes or default_processes())
     with estimated_bar("Cells") as show:
-        failures = run_cells(sources, cells, out, options, question=VISITS, emit=show, prepare_worker=quiet)
+        failures = run_cells(sources, cells, out, CellWork(VISITS, options, quiet), emit=show)
     show_pages(out, write_page(out, cells, failures))
     show_failures(failures)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from client.agent.transport import Transport, in_process
 from client.flower_app import app as client_app
-from client.hospital import Hospital
 from common.planning.plan import Plan
 from common.run_events.events import Emit
 from common.study.study import Study
@@ -38,9 +37,8 @@ def simulated_run(study: Study, out: Path, sites: Path, *, rows: int = 0, run_id
 
 def federate(
     config: RunConfig,
-    hospitals: Mapping[str, Hospital],
+    hospitals: Mapping[str, Transport],
     *,
-    wrap: Callable[[Hospital], Transport] = lambda hospital: hospital,
     workers: int | None = None,
     observers: Sequence[Emit] = (),
     plan: Plan | None = None,
@@ -49,13 +47,12 @@ def federate(
 
     Args:
         config: settings of the run.
-        hospitals: hospitals by name.
-        wrap: puts something between the relay and each hospital, for fault injection.
+        hospitals: hospitals by name, or what stands between each and its relay.
         workers: hospitals that compute at once; one per processor by default.
         observers: take the events of the run.
         plan: plan of the study; None to compute it.
     """
-    addresses = {f"{config.run_id}/{name}": wrap(hospital) for name, hospital in hospitals.items()}
+    addresses = {f"{config.run_id}/{name}": hospital for name, hospital in hospitals.items()}
     nodes: list[Config] = [{"agent": address} for address in addresses]
     with in_process(addresses):
         drive(config, nodes, partial(LocalGrid, client_app, workers=workers), observers=observers, plan=plan)

@@ -99,9 +99,8 @@ def simulate(
             hospitals = open_hospitals(study, shards, config.receipts.parent, stack, max_epsilon=options.max_epsilon)
             with _closing_runs(hospitals.values()):
                 if options.engine == "local":
-                    federate(
-                        config, hospitals, wrap=options.wrap, workers=options.workers, observers=watching, plan=plan
-                    )
+                    transports = {name: options.wrap(hospital) for name, hospital in hospitals.items()}
+                    federate(config, transports, workers=options.workers, observers=watching, plan=plan)
         except (FedSynthError, OSError, KeyboardInterrupt) as problem:
             ended = ending(
                 problem, phase.name, [site.ledger for site in hospitals.values()], options.sites, options.max_epsilon

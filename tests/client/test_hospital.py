@@ -19,6 +19,7 @@ from client.shard import Shard
 from common.arrays import Array, Integers
 from common.columns.base import Codes
 from common.errors import REASON_TEXTS, PolicyRefusal, Reason
+from common.ledger.enrollment import Enrollment
 from common.ledger.ledger import Ledger, Slot
 from common.ledger.receipts import Receipt, receipts_to_json
 from common.marginals.queries import count
@@ -337,7 +338,7 @@ def test_reason_of_a_refusal_is_in_the_local_log(ledger: Ledger, caplog: pytest.
     reason = Reason.STUDY_NOT_APPROVED
     assert f"north: refused query.counts: {reason} ({REASON_TEXTS[reason]})" in caplog.messages
     without_north = replace(PLAN, hospitals=PLAN.hospitals[1:])
-    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), without_north.to_json())
+    ledger.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), without_north.to_json()))
     assert isinstance(hospital(ledger).handle(ASK), Unavailable)
     reason = Reason.UNKNOWN_HOSPITAL
     assert f"north: refused query.counts: {reason} ({REASON_TEXTS[reason]})" in caplog.messages
@@ -796,7 +797,7 @@ def test_a_run_is_answered_from_its_table_alone(ledger: Ledger) -> None:
 def test_a_plan_that_another_version_accepted_is_not_answered(ledger: Ledger) -> None:
     coarse = replace(PLAN.vectors[1], squared_sensitivity=PLAN.vectors[1].squared_sensitivity + 1)
     vectors = (PLAN.vectors[0], coarse, *PLAN.vectors[2:])
-    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), replace(PLAN, vectors=vectors).to_json())
+    ledger.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), replace(PLAN, vectors=vectors).to_json()))
     north = hospital(ledger)  # whose records could be read
     assert isinstance(north.handle(coarse_request()), Unavailable)
     assert not ledger.lines()

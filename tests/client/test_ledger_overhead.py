@@ -49,7 +49,8 @@ def test_ledger_takes_under_a_twentieth_of_a_round(tmp_path: Path) -> None:
 
     with ExitStack() as stack:
         hospitals = open_hospitals(study, open_shards(prepared), tmp_path / "sites", stack)
-        federate(simulated_run(study, tmp_path / "out", tmp_path / "sites"), hospitals, wrap=wrap, workers=1)
+        transports = {name: wrap(hospital) for name, hospital in hospitals.items()}
+        federate(simulated_run(study, tmp_path / "out", tmp_path / "sites"), transports, workers=1)
     plan = make_plan(study)
     event, ledger = plan.round_event(plan.hospitals[0]), Ledger(tmp_path / "again.sqlite", cohort="c", delta=1e-5)
     seconds: list[float] = []

@@ -25,6 +25,7 @@ from client.site.importing import import_table
 from client.site.opening import open_agent, open_hospital
 from client.site.state import open_ledger
 from common.errors import DataError, LedgerError, PolicyRefusal, Reason, SiteError
+from common.ledger.enrollment import Enrollment
 from common.ledger.witness import Witness
 from common.planning.planner import make_plan
 from common.planning.proposal import Proposal
@@ -135,7 +136,7 @@ def test_a_restored_site_answers_nothing(tmp_path: Path, data: Path) -> None:
     site = init_site(tmp_path / "site", settings | more | {"ledger": {"witness": str(tmp_path / "witness.json")}})
     shutil.copytree(tmp_path / "site", tmp_path / "backup")
     with closing(open_ledger(site)) as ledger:
-        ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        ledger.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
     shutil.rmtree(tmp_path / "site")
     shutil.copytree(tmp_path / "backup", tmp_path / "site")
     with pytest.raises(LedgerError, match="accept-restore"):

@@ -38,7 +38,8 @@ def locally(study: Study, folder: Path, wrap: Callable[[Hospital], Transport]) -
     with ExitStack() as stack:
         shards = open_shards(Prepared(study, TABLES, None, ()))
         hospitals = open_hospitals(study, shards, folder / "sites", stack)
-        federate(simulated_run(study, folder, folder / "sites"), hospitals, wrap=wrap, workers=1)
+        transports = {name: wrap(hospital) for name, hospital in hospitals.items()}
+        federate(simulated_run(study, folder, folder / "sites"), transports, workers=1)
     return results(folder)
 
 

@@ -128,7 +128,7 @@ def test_exchange_tells_a_lost_supernode_from_a_failed_app() -> None:
     asked = Message(RecordDict(), dst_node_id=7, message_type="train")
     gone = Message(Error(ErrorCode.NODE_UNAVAILABLE, "canary"), reply_to=asked)
     events: list[RunEvent] = []
-    exchange = Exchange(cast(Grid, None), 1.0, emit=events.append)
+    exchange = Exchange(cast(Grid, None), 1.0, hospitals={}, emit=events.append)
     request = CountsRequest("run-1", "histograms")
     assert exchange._read(gone, "west", request, "") == excluded(request, "west", Fault(Exclusion.DISCONNECTED))
     assert events == []  # until the exchange ends

@@ -86,7 +86,8 @@ def enrolled(study: Study, nodes: Mapping[int, Answer], folder: Path, events: li
     """Enroll the nodes as `server.flower_app.coordinate` does outside a simulation."""
     plan = make_plan(study)
     identities = signing_identities(study, events.append)
-    exchange = Exchange(cast(Grid, Network(nodes)), 1.0, identities=identities, hospitals=HOSPITALS, emit=events.append)
+    hospitals = dict.fromkeys(HOSPITALS, "") | identities
+    exchange = Exchange(cast(Grid, Network(nodes)), 1.0, hospitals=hospitals, emit=events.append)
     checkpoints = Checkpoints(RunFolder(folder / "run"), "run-1", plan)
     resources = Resources(exchange, checkpoints, Receipts(folder / "receipts.json"), events.append)
     return enroll(AgreedRun("run-1", study, plan), resources)
@@ -182,7 +183,7 @@ def test_no_value_of_an_unsigned_reply_reaches_the_run(
 ) -> None:
     events: list[RunEvent] = []
     identities = {name: key.public for name, key in KEYS.items()}
-    exchange = Exchange(cast(Grid, Network({7: answer})), 1.0, identities=identities, emit=events.append)
+    exchange = Exchange(cast(Grid, Network({7: answer})), 1.0, hospitals=identities, emit=events.append)
     arrived = exchange.ask(CountsRequest("run-1", "histograms"), {7: "north"})
     assert forgeries(events) == ([] if excluded is None else [excluded])
     assert (7 in arrived) == (excluded is None)
@@ -192,13 +193,13 @@ def test_a_signature_answers_one_request_of_one_hospital() -> None:
     first, second = CountsRequest("run-1", "histograms"), EnrollRequest("run-1", "", "", "", "{}")
     kept = signed(first, Unavailable("north"), "north")
     identities = {"north": KEYS["north"].public}
-    exchange = Exchange(cast(Grid, Network({7: lambda request: kept})), 1.0, identities=identities)
+    exchange = Exchange(cast(Grid, Network({7: lambda request: kept})), 1.0, hospitals=identities)
     assert 7 in exchange.ask(first, {7: "north"})
     assert exchange.ask(second, {7: "north"}) == {}
 
 
 def test_in_a_simulation_nothing_is_checked() -> None:
-    exchange = Exchange(cast(Grid, Network({7: lambda request: wire.encode(Unavailable("north"))})), 1.0)
+    exchange = Exchange(cast(Grid, Network({7: lambda request: wire.encode(Unavailable("north"))})), 1.0, hospitals={})
     assert 7 in exchange.ask(CountsRequest("run-1", "histograms"), {7: "node 7"})
 
 
@@ -212,7 +213,7 @@ def test_second_node_cannot_claim_a_name(tmp_path: Path) -> None:
 
 def test_exchange_excludes_a_malformed_reply() -> None:
     events: list[RunEvent] = []
-    exchange = Exchange(cast(Grid, Network({7: lambda request: RecordDict()})), 1.0, emit=events.append)
+    exchange = Exchange(cast(Grid, Network({7: lambda request: RecordDict()})), 1.0, hospitals={}, emit=events.append)
     assert exchange.ask(CountsRequest("run-1", "histograms"), {7: "north"}) == {}
     assert forgeries(events) == [("north", "", Exclusion.MALFORMED)]
 
@@ -226,7 +227,7 @@ class Unreachable(Network):
 
 def test_exchange_excludes_a_node_that_flower_lost() -> None:
     events: list[RunEvent] = []
-    exchange = Exchange(cast(Grid, Unreachable({7: site("north")})), 1.0, emit=events.append)
+    exchange = Exchange(cast(Grid, Unreachable({7: site("north")})), 1.0, hospitals={}, emit=events.append)
     assert exchange.ask(CountsRequest("run-1", "histograms"), {7: "north"}) == {}
     assert forgeries(events) == [("north", "", Exclusion.UNREACHABLE)]
 
@@ -234,6 +235,6 @@ def test_exchange_excludes_a_node_that_flower_lost() -> None:
 def test_events_quote_no_name_outside_the_study() -> None:
     events: list[RunEvent] = []
     network = Network({7: lambda request: wire.encode(Unavailable("canary\n4711"))})
-    exchange = Exchange(cast(Grid, network), 1.0, hospitals=HOSPITALS, emit=events.append)
+    exchange = Exchange(cast(Grid, network), 1.0, hospitals=dict.fromkeys(HOSPITALS, ""), emit=events.append)
     assert 7 in exchange.ask(CountsRequest("run-1", "histograms"), {7: "node 7"})
     assert [event.hospital for event in events if isinstance(event, HospitalReplied)] == ["node 7"]

@@ -16,6 +16,7 @@ from client.hospital import Hospital
 from common.arrays import Integers, Weights
 from common.encoding import histogram_length
 from common.errors import PolicyRefusal, Reason
+from common.ledger.enrollment import Enrollment
 from common.planning.phases import COARSE, PublicRun, measurements_of
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
@@ -131,7 +132,9 @@ class TestRefusals:
             hospitals = open_hospitals(prepared.study, open_shards(prepared), tmp_path, stack)
             hospital: Hospital = hospitals["north"]
             plan = make_plan(prepared.study)
-            hospital.ledger.enroll(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
+            hospital.ledger.enroll(
+                RUN, Enrollment(prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
+            )
             question = GradientRequest(RUN, 1, {}, {})
             assert isinstance(hospital.handle(question), Unavailable)  # type: ignore[arg-type]
             assert hospital.ledger.lines() == ()
@@ -144,7 +147,9 @@ class TestRefusals:
         with ExitStack() as stack:
             hospital = open_hospitals(prepared.study, open_shards(prepared), tmp_path, stack)["north"]
             plan = make_plan(prepared.study)
-            hospital.ledger.enroll(RUN, prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
+            hospital.ledger.enroll(
+                RUN, Enrollment(prepared.study.fingerprint, prepared.study.to_toml(), plan.to_json())
+            )
             run = hospital._run(RUN)
             run.plan = plan if is_synchronous else replace(plan, quantization=None)
             question = GradientRequest(RUN, number, {}, {})

@@ -67,7 +67,11 @@ def other_grids(analysis: Analysis) -> tuple[CodedTables, ...]:
     return analysis.core_grids
 
 
-def distance_measure(key: str, title: str, meaning: str, *, grids: Grids, columns: int, worst: float = 0.5) -> Measure:
+WORST_DISTANCE = {1: 0.5, 2: 0.5, 3: 0.75}
+"""The distance at which a table is of no use, by the number of columns in a set."""
+
+
+def distance_measure(key: str, title: str, meaning: str, *, grids: Grids, columns: int) -> Measure:
     """Return a total variation distance over sets of columns, with that of resampled real rows as its reference.
 
     Args:
@@ -75,15 +79,14 @@ def distance_measure(key: str, title: str, meaning: str, *, grids: Grids, column
         title: a few words for a heading.
         meaning: a sentence for readers.
         grids: the coded tables to compare; the measure is the mean over them.
-        columns: number of columns in a set.
-        worst: the value at which a table is of no use.
+        columns: number of columns in a set, 1 to 3.
     """
     return Measure(
         key,
         title,
         meaning,
         best=0.0,
-        worst=worst,
+        worst=WORST_DISTANCE[columns],
         compute=partial(_distance, grids=grids, columns=columns),
         reference=partial(_distance_of_real, grids=grids, columns=columns),
         reference_title="real rows, resampled",

@@ -47,7 +47,6 @@ CORE_MEASURES: dict[str, Measure] = {
             "The same for three columns at once; it is large wherever rows are few.",
             grids=one_grid,
             columns=3,
-            worst=0.75,
         ),
         distance_measure(
             "tvd2g",
@@ -62,7 +61,6 @@ CORE_MEASURES: dict[str, Measure] = {
             "Triples of columns on the same four grids, mean of the four.",
             grids=other_grids,
             columns=3,
-            worst=0.75,
         ),
         auroc_measure(
             "auc_lr",

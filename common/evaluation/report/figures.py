@@ -53,28 +53,39 @@ SINGLE = (Series("", SYNTHETIC, "diamond"),)
 Rows = Mapping[str, Sequence[Estimate | None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The axis of values of a chart.
+
+    Attributes:
+        span: least and largest value; None for what the intervals need.
+        percent: show percentages.
+        line: a value with its name, drawn across all rows; None for none.
+    """
+
+    span: tuple[float, float] | None = None
+    percent: bool = False
+    line: tuple[float, str] | None = None
+
+
+FROM_CHANCE = Axis((CHANCE, 1.0), line=(CHANCE, "chance"))
+"""An area under a curve: from a coin's to that of perfect predictions."""
+
+
 def dots(
-    rows: Rows,
-    series: Sequence[Series],
-    *,
-    span: tuple[float, float] | None = None,
-    line: tuple[float, str] | None = None,
-    percent: bool = False,
-    marks: Sequence[float | None] = (),
+    rows: Rows, series: Sequence[Series], axis: Axis | None = None, *, marks: Sequence[float | None] = ()
 ) -> dict[str, Any]:
     """Draw one row of points per label, one point per series, each with its interval.
 
     Args:
         rows: label to estimates, one per series; None leaves an estimate out.
         series: how the points look.
-        span: least and largest value of the axis; None for what the intervals need.
-        line: a value with its name, drawn across all rows.
-        percent: show percentages.
+        axis: the axis of values; None for one as wide as the intervals need.
         marks: one value per row, drawn as an upright stroke: a bound.
     """
-    figure = go.Figure()
-    if line is not None:
-        _add_line(figure, *line)
+    figure, axis = go.Figure(), axis or Axis()
+    if axis.line is not None:
+        _add_line(figure, *axis.line)
     shift = 0.22 if len(series) > 1 else 0.0
     for index, kind in enumerate(series):
         offset = shift * (2 * index / max(len(series) - 1, 1) - 1)
@@ -83,10 +94,10 @@ def dots(
             for row, (label, estimates) in enumerate(rows.items())
             if (estimate := estimates[index]) is not None
         ]
-        _add_points(figure, kind, points, percent=percent)
+        _add_points(figure, kind, points, percent=axis.percent)
     _add_marks(figure, marks)
     figure.update_xaxes(
-        tickformat=".0%" if percent else None, nticks=6, tickangle=0, range=_span(rows, marks, line, span)
+        tickformat=".0%" if axis.percent else None, nticks=6, tickangle=0, range=_span(rows, marks, axis)
     )
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
@@ -96,7 +107,7 @@ def dots(
         automargin=True,
     )
     height = 52 + (34 if len(series) > 1 else 26) * len(rows)
-    return finished(figure, height=height, margin={"l": 8, "r": 18, "t": 20 if line else 6, "b": 26})
+    return finished(figure, height=height, margin={"l": 8, "r": 18, "t": 20 if axis.line else 6, "b": 26})
 
 
 def _add_line(figure: go.Figure, value: float, name: str) -> None:
@@ -145,14 +156,12 @@ def _add_marks(figure: go.Figure, marks: Sequence[float | None]) -> None:
         )
 
 
-def _span(
-    rows: Rows, marks: Sequence[float | None], line: tuple[float, str] | None, span: tuple[float, float] | None
-) -> list[float]:
+def _span(rows: Rows, marks: Sequence[float | None], axis: Axis) -> list[float]:
     ends = [end for points in rows.values() for point in points if point for end in (point.low, point.high)]
-    ends += [mark for mark in marks if mark is not None] + ([] if line is None else [line[0]])
+    ends += [mark for mark in marks if mark is not None] + ([] if axis.line is None else [axis.line[0]])
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
-    if span is not None:
-        low, high = min(low, span[0]), max(high, span[1])
+    if axis.span is not None:
+        low, high = min(low, axis.span[0]), max(high, axis.span[1])
     margin = 0.03 * ((high - low) or 1.0)
     return [low - margin, high + margin]
 
@@ -171,7 +180,7 @@ def figures(evidence: Assessment) -> dict[str, dict[str, Any]]:
         charts |= _prediction(evidence.prediction)
     if evidence.hospitals:
         rows = {site.name: (site.pairs_pooled, site.pairs_synthetic) for site in evidence.hospitals}
-        charts["hospital-pairs"] = dots(rows, COMPARED, span=(0.0, 0.0), percent=True)
+        charts["hospital-pairs"] = dots(rows, COMPARED, Axis((0.0, 0.0), percent=True))
     if evidence.survival is not None:
         charts["survival"] = _survival(evidence.survival)
     charts |= _attacks(evidence.privacy)
@@ -187,14 +196,13 @@ def _distances(evidence: Assessment) -> dict[str, Any]:
     return dots(
         {column.name: (column.distances.tvd,) for column in columns[:MOST_COLUMNS]},
         SINGLE,
-        span=(0.0, 0.1),
-        percent=True,
+        Axis((0.0, 0.1), percent=True),
     )
 
 
 def _prediction(prediction: PredictionUtility) -> dict[str, dict[str, Any]]:
     rows = {learner.title: (learner.auroc_real, learner.auroc_synthetic) for learner in prediction.learners}
-    charts = {"prediction": dots(rows, TRAINED, span=(CHANCE, 1.0), line=(CHANCE, "chance"))}
+    charts = {"prediction": dots(rows, TRAINED, FROM_CHANCE)}
     for learner in prediction.learners[:CALIBRATED]:
         if learner.calibration_real:
             charts[f"calibration-{learner.name}"] = _calibration(
@@ -205,10 +213,10 @@ def _prediction(prediction: PredictionUtility) -> dict[str, dict[str, Any]]:
             learner.title: (learner.precision_real, learner.precision_oversampled, learner.precision_augmented)
             for learner in prediction.augmentation
         }
-        charts["augmentation"] = dots(arms, AUGMENTED, line=(prediction.minority_fraction, "guessing"))
+        charts["augmentation"] = dots(arms, AUGMENTED, Axis(line=(prediction.minority_fraction, "guessing")))
     hospitals = {hospital.name: (hospital.auroc_real, hospital.auroc_synthetic) for hospital in prediction.hospitals}
     if any(point is not None for points in hospitals.values() for point in points):
-        charts["hospital-prediction"] = dots(hospitals, TRAINED, span=(CHANCE, 1.0), line=(CHANCE, "chance"))
+        charts["hospital-prediction"] = dots(hospitals, TRAINED, FROM_CHANCE)
     return charts
 
 
@@ -270,9 +278,9 @@ def _attacks(privacy: PrivacyEvidence) -> dict[str, dict[str, Any]]:
             bounds.append(membership.bound)
     charts = {}
     if areas:
-        charts["membership"] = dots(areas, ATTACKED, span=(CHANCE, 1.0), line=(CHANCE, "chance"), marks=bounds)
+        charts["membership"] = dots(areas, ATTACKED, FROM_CHANCE, marks=bounds)
     if risks:
-        charts["risks"] = dots(risks, ATTACKED, span=(0.0, 1.0), percent=True)
+        charts["risks"] = dots(risks, ATTACKED, Axis((0.0, 1.0), percent=True))
     return charts
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.arrays import Floats, Integers
-from simulations.benchmark.pgm.estimation import Measurement, ModelFit, fit
+from simulations.benchmark.pgm.estimation import Measurement, ModelFit, Stop, fit
 from simulations.benchmark.pgm.junction_tree import Clique, cells, model_megabytes
 from simulations.benchmark.pgm.model import count
 from simulations.benchmark.pgm.spending import choice_epsilon, ranked
@@ -147,7 +147,7 @@ class _Run:
     def fitted(self, steps: int, *, is_first: bool = False) -> ModelFit:
         """Fit all measurements, from where the last fit ended."""
         start = None if is_first else self.current.potentials
-        return fit(self.sizes, self.measurements, len(self.codes), start=start, steps=steps, tolerance=1e-3)
+        return fit(self.sizes, self.measurements, len(self.codes), Stop(steps, 1e-3), start=start)
 
 
 def workload(sizes: Sequence[int], degree: int, max_cells: int) -> dict[Clique, float]:

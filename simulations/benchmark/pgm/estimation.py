@@ -46,14 +46,26 @@ class ModelFit:
     potentials: Potentials
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """When a fit ends.
+
+    Attributes:
+        steps: largest number of steps.
+        tolerance: the fit ends when `CHECKED_EVERY` steps lower the loss by less than this fraction of it.
+    """
+
+    steps: int
+    tolerance: float = 0.0
+
+
 def fit(
     sizes: Sequence[int],
     measurements: Sequence[Measurement],
     total: float,
+    stop: Stop,
     *,
     start: Mapping[Clique, Floats] | None = None,
-    steps: int = 1000,
-    tolerance: float = 0.0,
 ) -> ModelFit:
     """Return the model of highest entropy among those that come closest to the measurements.
 
@@ -66,9 +78,8 @@ def fit(
         sizes: number of codes of each column.
         measurements: the noisy marginals; several of the same columns are averaged.
         total: number of rows, which is public.
+        stop: when the fit ends.
         start: potentials to start from; 0 where it lacks a marginal.
-        steps: largest number of steps.
-        tolerance: the fit ends when `CHECKED_EVERY` steps lower the loss by less than this part of it.
     """
     targets = averaged(measurements)
     problem = _Problem(JunctionTree.of(sizes, targets), targets, total)
@@ -77,7 +88,7 @@ def fit(
     leading, momentum = problem.at(theta), 0
     step = min(target.deviation**2 for target in targets.values()) / total
     checked = leading.loss
-    for index in range(steps):
+    for index in range(stop.steps):
         gradient = problem.gradient(leading)
         moved, step = problem.descend(leading, gradient, step)
         momentum += 1
@@ -88,7 +99,7 @@ def fit(
             leading, momentum = problem.at(theta), 0
         step *= GROWTH
         if index % CHECKED_EVERY == CHECKED_EVERY - 1:
-            if checked - leading.loss <= tolerance * leading.loss:
+            if checked - leading.loss <= stop.tolerance * leading.loss:
                 break
             checked = leading.loss
     return ModelFit(leading.model, leading.potentials)

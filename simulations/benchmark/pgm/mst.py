@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.arrays import Floats, Integers
-from simulations.benchmark.pgm.estimation import Measurement, fit
+from simulations.benchmark.pgm.estimation import Measurement, Stop, fit
 from simulations.benchmark.pgm.junction_tree import Clique
 from simulations.benchmark.pgm.model import count
 from simulations.benchmark.pgm.spending import choice_epsilon, ranked
 
-STEPS = 1000
+STOP = Stop(1000, 1e-5)
 """Largest number of steps of the fit."""
 
 RARE = 3.0
@@ -40,7 +40,7 @@ def mst(codes: Integers, sizes: Sequence[int], budget: float, rng: np.random.Gen
     tree = _chosen_tree(merged, merged_sizes, columns, budget / 3, rng)
     deviation = (budget / 3 / max(len(tree), 1)) ** -0.5
     pairs = [_measured(merged, pair, merged_sizes, deviation, rng) for pair in tree]
-    model = fit(merged_sizes, [*columns, *pairs], len(codes), steps=STEPS, tolerance=1e-5).model
+    model = fit(merged_sizes, [*columns, *pairs], len(codes), STOP).model
     return _unmerge(model.sample(len(codes), rng), kept, sizes, rng)
 
 
@@ -88,7 +88,7 @@ def _chosen_tree(
     codes: Integers, sizes: Sequence[int], columns: Sequence[Measurement], budget: float, rng: np.random.Generator
 ) -> list[Clique]:
     """Choose a spanning tree: one pair after the other, by how far it is from independent."""
-    independent = fit(sizes, columns, len(codes), steps=STEPS, tolerance=1e-5).model
+    independent = fit(sizes, columns, len(codes), STOP).model
     score = {
         pair: float(np.abs(count(codes, pair, sizes) - independent.marginal(pair)).sum())
         for pair in itertools.combinations(range(len(sizes)), 2)

@@ -19,6 +19,7 @@ from client.site.creation import init_site
 from client.site.history import sentences
 from client.site.state import open_ledger
 from common.errors import LedgerError, SiteError, StudyError
+from common.ledger.enrollment import Enrollment
 from common.ledger.ledger import Kind, Ledger, Slot
 from common.ledger.receipts import Receipt
 from common.planning.planner import make_plan
@@ -44,7 +45,7 @@ SLOTS = (
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """One run of the clinic's study, complete but for the reply of its last round."""
     opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
-    opened.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+    opened.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
     for slot, event in zip(SLOTS, PLAN.events(PLAN.hospitals[0]), strict=True):
         opened.charge(slot, "digest", event)
         if slot.round < 2:
@@ -149,7 +150,7 @@ def site(tmp_path: Path) -> Site:
     made = with_witness(tmp_path)
     with closing(open_ledger(made)) as ledger:
         for run_id in ("run-1", "run-2"):
-            ledger.enroll(run_id, STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+            ledger.enroll(run_id, Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
         ledger.charge(SLOTS[0], "digest", PLAN.events(PLAN.hospitals[0])[0])
     return made
 
@@ -200,7 +201,7 @@ def old_copy(tmp_path: Path) -> Path:
     site = with_witness(tmp_path)
     folder = site.state
     with closing(open_ledger(site)) as ledger:
-        ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        ledger.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
         for slot, event in zip(SLOTS, PLAN.events(PLAN.hospitals[0]), strict=True):
             if slot == SLOTS[1]:
                 shutil.copytree(folder, tmp_path / "copy")
@@ -333,8 +334,8 @@ def test_a_folder_without_a_ledger_is_an_error_that_names_it(tmp_path: Path) -> 
 def test_an_accepted_run_names_its_unit_and_table(tmp_path: Path) -> None:
     opened = Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)
     study = STUDY.amended(privacy={"unit": "record"})
-    opened.enroll("run-1", study.fingerprint, study.to_toml(), PLAN.to_json(), table="c0ffee" * 10)
-    opened.enroll("run-2", study.fingerprint, "no study", PLAN.to_json())
+    opened.enroll("run-1", Enrollment(study.fingerprint, study.to_toml(), PLAN.to_json(), "c0ffee" * 10))
+    opened.enroll("run-2", Enrollment(study.fingerprint, "no study", PLAN.to_json()))
     told = [sentence.partition(": ")[2] for _, sentence in sentences(opened)]
     opened.close()
     assert told[1:] == [

@@ -23,6 +23,7 @@ from client.site.imported import FrozenTable, read_import
 from client.site.importing import Tally, import_table, one_row_each, sentences
 from client.site.opening import open_hospital
 from common.errors import DataError, LedgerError, SiteError
+from common.ledger.enrollment import Enrollment
 from common.tables.frozen import write_frozen
 from common.tables.parts import Part, join
 from common.tables.patients import first_rows
@@ -161,7 +162,7 @@ def test_a_second_import_needs_replace_and_names_open_runs(site: Site) -> None:
         import_table(site)
     assert "run-1" not in str(refused.value)
     with open_hospital(site) as north:
-        north.ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), "{}", table=first.sha256)
+        north.ledger.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), "{}", first.sha256))
     with pytest.raises(SiteError, match="It would end every further answer to run-1"):
         import_table(site)
     second = import_table(site, is_replacing=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import LedgerError, PolicyRefusal, Reason
+from common.ledger.enrollment import Enrollment
 from common.ledger.ledger import Ledger, Slot
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
@@ -141,7 +142,7 @@ def test_the_first_reply_stands(ledger: Ledger) -> None:
 
 
 def test_everything_survives_the_process(ledger: Ledger, path: Path) -> None:
-    ledger.enroll("run-1", SLOT.fingerprint, "study", "plan")
+    ledger.enroll("run-1", Enrollment(SLOT.fingerprint, "study", "plan"))
     ledger.charge(SLOT, "digest", EVENT)
     answer = ledger.store_reply(SLOT, b"reply")
     ledger.charge(replace(SLOT, round=2), "digest-2", EVENT)
@@ -149,7 +150,7 @@ def test_everything_survives_the_process(ledger: Ledger, path: Path) -> None:
     ledger.close()
     again = opened_at(path)
     assert again.entries == before
-    assert again.enrollment("run-1") == ("study", "plan")
+    assert again.enrollment("run-1") == Enrollment(SLOT.fingerprint, "study", "plan")
     assert again.stored_reply(SLOT, "digest") == answer
     assert [(line.slot.round, line.is_answered) for line in again.lines()] == [(1, True), (2, False)]
     assert again.events() == (EVENT, EVENT)
@@ -267,20 +268,20 @@ def test_the_database_itself_refuses_to_change_or_remove_a_row(ledger: Ledger, p
 
 def test_a_run_is_enrolled_under_one_study_and_plan_only(ledger: Ledger) -> None:
     assert ledger.enrollment("run-1") is None
-    ledger.enroll("run-1", "ab", "study", "plan")
-    ledger.enroll("run-1", "ab", "study", "plan")
+    ledger.enroll("run-1", Enrollment("ab", "study", "plan"))
+    ledger.enroll("run-1", Enrollment("ab", "study", "plan"))
     for study, plan in (("study", "other"), ("other", "plan")):
         with pytest.raises(PolicyRefusal) as refusal:
-            ledger.enroll("run-1", "ab", study, plan)
+            ledger.enroll("run-1", Enrollment("ab", study, plan))
         assert refusal.value.reason == Reason.PLAN_MISMATCH
-    assert ledger.enrollment("run-1") == ("study", "plan")
+    assert ledger.enrollment("run-1") == Enrollment("ab", "study", "plan")
 
 
 def test_a_run_is_answered_from_one_table_only(ledger: Ledger) -> None:
-    ledger.enroll("run-1", "ab", "study", "plan", table="c0ffee")
-    ledger.enroll("run-1", "ab", "study", "plan", table="c0ffee")
+    ledger.enroll("run-1", Enrollment("ab", "study", "plan", "c0ffee"))
+    ledger.enroll("run-1", Enrollment("ab", "study", "plan", "c0ffee"))
     with pytest.raises(PolicyRefusal, match="another table was imported since the run began"):
-        ledger.enroll("run-1", "ab", "study", "plan", table="decade")
+        ledger.enroll("run-1", Enrollment("ab", "study", "plan", "decade"))
     assert ledger.table("run-1") == "c0ffee"
 
 
@@ -298,7 +299,7 @@ PLANNED = PLAN.events(PLAN.hospitals[0])
 
 
 def enroll(ledger: Ledger, run_id: str, plan: Plan = PLAN) -> None:
-    ledger.enroll(run_id, plan.fingerprint, STUDY.to_toml(), plan.to_json())
+    ledger.enroll(run_id, Enrollment(plan.fingerprint, STUDY.to_toml(), plan.to_json()))
 
 
 def test_open_run_reserves_its_plan_and_closed_run_its_charges(ledger: Ledger) -> None:
@@ -365,14 +366,14 @@ def test_only_a_known_open_run_can_be_closed(ledger: Ledger) -> None:
 
 def test_text_from_a_server_is_a_value_and_never_a_command(ledger: Ledger) -> None:
     name = "'); DROP TABLE releases; --"
-    ledger.enroll(name, name, name, name)
+    ledger.enroll(name, Enrollment(name, name, name))
     ledger.charge(replace(SLOT, run_id=name), name, EVENT)
-    assert ledger.enrollment(name) == (name, name)
+    assert ledger.enrollment(name) == Enrollment(name, name, name)
     assert ledger.lines()[0].slot.run_id == name
 
 
 def test_renamed_hospital_keeps_what_it_reserved(ledger: Ledger) -> None:
-    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+    ledger.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
     with pytest.raises(LedgerError, match="under another name than 'north-clinic'"):
         ledger.committed("north-clinic", 20.0)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import LedgerError, PolicyRefusal, Reason
+from common.ledger.enrollment import Enrollment
 from common.ledger.ledger import Entry, Ledger, Slot
 from common.privacy.events import DiscreteGaussianVector
 
@@ -42,7 +43,7 @@ def release(ledger: Ledger, slot: Slot) -> None:
 def path(tmp_path: Path) -> Path:
     """A ledger of eight entries: opening, enrollment, and three releases of two entries each."""
     ledger = opened_at(tmp_path / "ledger.sqlite")
-    ledger.enroll("run-1", "ab" * 32, "study", "plan")
+    ledger.enroll("run-1", Enrollment("ab" * 32, "study", "plan"))
     for slot in SLOTS:
         release(ledger, slot)
     ledger.close()

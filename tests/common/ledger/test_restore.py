@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import LedgerError, PolicyRefusal, Reason
+from common.ledger.enrollment import Enrollment
 from common.ledger.ledger import Kind, Ledger, Slot
 from common.ledger.receipts import Receipt, Shown
 from common.ledger.restore import reserved, unaccepted
@@ -35,7 +36,7 @@ def old_copy(folder: Path) -> Path:
     with closing(Ledger(path, cohort="north", delta=1e-4)) as ledger:
         Witness(folder / "witness").create(ledger.head)
     with closing(Ledger(path, cohort="north", delta=1e-4, witness=folder / "witness")) as ledger:
-        ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        ledger.enroll("run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
         for slot, event in zip(SLOTS, EVENTS, strict=False):
             if slot == SLOTS[2]:
                 shutil.copytree(path.parent, folder / "copy")
@@ -52,8 +53,12 @@ def opened(copy: Path) -> Ledger:
 def shown_ledger(folder: Path) -> Ledger:
     """A ledger to which a coordinator has shown a receipt."""
     ledger = Ledger(folder / "ledger.sqlite", cohort="north", delta=1e-4)
-    ledger.enroll("run-1", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json(), shown=Shown("ours", ledger.head))
-    ledger.enroll("run-2", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json(), shown=Shown("ours", ledger.head))
+    ledger.enroll(
+        "run-1", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()), shown=Shown("ours", ledger.head)
+    )
+    ledger.enroll(
+        "run-2", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()), shown=Shown("ours", ledger.head)
+    )
     return ledger
 
 
@@ -92,7 +97,7 @@ def test_lost_runs_are_charged_and_never_begin_again(restored: Ledger) -> None:
     restored.accept_restore(events)
     assert len(restored.committed("north")) == 2 * len(EVENTS)
     with pytest.raises(PolicyRefusal):
-        restored.enroll("run-2", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+        restored.enroll("run-2", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +227,7 @@ def test_an_approved_run_never_begins(copy: Path, is_filed_only: bool) -> None:
         assert events == {"run-1": EVENTS[2:], "run-3": ()}
         restored.accept_restore(events)
         with pytest.raises(PolicyRefusal) as refusal:
-            restored.enroll("run-3", STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json())
+            restored.enroll("run-3", Enrollment(STUDY.fingerprint, STUDY.to_toml(), PLAN.to_json()))
         assert refusal.value.reason == Reason.RUN_CLOSED
         assert unaccepted(restored, ["run-3"]) == ()
 
@@ -244,7 +249,7 @@ def test_an_approved_run_that_was_lost_is_charged(restored: Ledger) -> None:
 def test_a_ledger_about_records_takes_no_patients(tmp_path: Path, first: str, second: str, is_taken: bool) -> None:
     with closing(Ledger(tmp_path / "ledger.sqlite", cohort="north", delta=1e-4)) as ledger:
         study = STUDY.amended(privacy={"unit": first})
-        ledger.enroll("run-1", study.fingerprint, study.to_toml(), make_plan(study).to_json())
+        ledger.enroll("run-1", Enrollment(study.fingerprint, study.to_toml(), make_plan(study).to_json()))
         if is_taken:
             ledger.check_unit(second)
         else:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import LedgerError
+from common.ledger.enrollment import Enrollment
 from common.ledger.ledger import Ledger, Slot
 from common.ledger.receipts import Receipt
 from common.ledger.witness import Witness
@@ -31,7 +32,7 @@ class Site:
         (self.folder / "share").mkdir()
         with closing(Ledger(self.path, cohort="north", delta=1e-5)) as ledger:
             self.witness.create(ledger.head)
-            ledger.enroll("run-1", "ab" * 32, "study", "plan")
+            ledger.enroll("run-1", Enrollment("ab" * 32, "study", "plan"))
 
     @property
     def path(self) -> Path:

@@ -39,7 +39,8 @@ class OneByOne:
 
 def test_no_record_says_which_hospital_answered_when() -> None:
     events: list[RunEvent] = []
-    exchange = Exchange(cast(Grid, OneByOne(events)), 5.0, hospitals=NODES.values(), emit=events.append)
+    hospitals = dict.fromkeys(NODES.values(), "")
+    exchange = Exchange(cast(Grid, OneByOne(events)), 5.0, hospitals=hospitals, emit=events.append)
     assert sorted(exchange.ask(CountsRequest("run-1", "histograms"), NODES)) == [1, 2]
     told = events[1:]
     assert [event.hospital for event in told if isinstance(event, HospitalReplied | HospitalExcluded)] == [

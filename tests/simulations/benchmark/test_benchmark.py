@@ -19,11 +19,11 @@ from simulations.benchmark.arms import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, res
 from simulations.benchmark.curves import curves
 from simulations.benchmark.gaps import SeedMean, gaps, paired_p
 from simulations.benchmark.markdown import markdown, shadow_markdown
-from simulations.benchmark.peers import PEERS, PeerFailed, _with_gaps, _without_gaps, run_peer
+from simulations.benchmark.peers import PEERS, PeerEnvironment, PeerFailed, _with_gaps, _without_gaps, run_peer
 from simulations.benchmark.planner_constants import leave_one_out
 from simulations.benchmark.questions import MEMBERSHIP, QUALITY, CellOptions
 from simulations.benchmark.results import COLUMNS, Cell, CellFailure, ResultsFile, absent
-from simulations.benchmark.runner import attempt, cells_of, run_cells
+from simulations.benchmark.runner import CellWork, attempt, cells_of, run_cells
 from simulations.benchmark.synthesis import partition
 from simulations.benchmark.tables import SITE_COLUMN, BuiltInTable, ClinicalTable, OwnTable, load
 from simulations.cli.main import app
@@ -106,7 +106,7 @@ def test_a_benchmark_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytes
     cells = cells_of([source], ["bootstrap", "ctgan"], [3], [0])
     events: list[RunEvent] = []
     for _ in range(2):
-        failures = run_cells([source], cells, tmp_path, CellOptions(), emit=events.append)
+        failures = run_cells([source], cells, tmp_path, CellWork(), emit=events.append)
         assert [failure.cell.arm for failure in failures] == ["ctgan"]
         assert failures[0].is_excused
     # The bootstrap was drawn once; the peer without an environment is tried in both sittings.
@@ -123,7 +123,7 @@ def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
     from common.system.files import locked
 
     with locked(tmp_path / "lock"), pytest.raises(StudyError, match=f"in use by process {os.getpid()}"):
-        run_cells([BuiltInTable()], [], tmp_path, CellOptions())
+        run_cells([BuiltInTable()], [], tmp_path, CellWork())
 
 
 def test_a_cell_that_breaks_is_reported_by_its_kind_alone(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_shadows_refuse_an_arm_with_own_hospitals() -> None:
 def test_shadows_recognize_the_patients_of_real_rows(tmp_path: Path) -> None:
     source = BuiltInTable()
     cells = cells_of([source], ["bootstrap", "by-site"], [3], [0])
-    failures = run_cells([source], cells, tmp_path, CellOptions(shadows=4), question=MEMBERSHIP)
+    failures = run_cells([source], cells, tmp_path, CellWork(MEMBERSHIP, CellOptions(shadows=4)))
     assert [failure.cell.arm for failure in failures] == ["by-site"]
     assert "choose local-4" in failures[0].reason
     results = ResultsFile(tmp_path / MEMBERSHIP.file, MEMBERSHIP.columns)
@@ -311,9 +311,9 @@ def test_every_peer_is_an_arm_that_says_whether_it_is_private() -> None:
 def test_a_peer_that_is_not_installed_says_what_to_do() -> None:
     rows, study = clinic_table(50, 1), clinic_study()
     with pytest.raises(PeerFailed, match="make peers"):
-        run_peer("dp-ctgan", rows, study, 0, Path("nowhere"))
+        run_peer("dp-ctgan", rows, study, 0, PeerEnvironment(Path("nowhere")))
     with pytest.raises(PeerFailed, match="'smartnoise-synth' is not installed"):
-        run_peer("dp-ctgan", rows, study, 0, Path(sys.prefix))
+        run_peer("dp-ctgan", rows, study, 0, PeerEnvironment(Path(sys.prefix)))
 
 
 def test_missing_numbers_survive_a_peer_without_them() -> None:
@@ -333,7 +333,7 @@ needs_peers = pytest.mark.skipif(not os.environ.get("FEDSYNTH_PEERS"), reason="F
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_draw_a_table_that_the_schema_allows(name: str) -> None:
     rows, study = clinic_table(400, 1), clinic_study(synthesizer={"bins": 4})
-    made = run_peer(name, rows, study, 0, Path(os.environ["FEDSYNTH_PEERS"]))
+    made = run_peer(name, rows, study, 0, PeerEnvironment(Path(os.environ["FEDSYNTH_PEERS"])))
     assert len(made) == len(rows)
     conformed = conform(as_text(made), study.table)
     pd.testing.assert_frame_equal(format_table(conformed, study.table), made)

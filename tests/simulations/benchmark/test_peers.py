@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from common.errors import DataError, StudyError
-from simulations.benchmark.peers import PeerFailed, _without_gaps, run_peer
+from simulations.benchmark.peers import PeerEnvironment, PeerFailed, _without_gaps, run_peer
 from tests.testbeds.clinic import clinic_study, clinic_table
 
 
@@ -39,7 +39,7 @@ def environment(folder: Path, program: str) -> Path:
 def test_a_peer_that_fails_gives_its_reason(name: str, program: str, reason: str, tmp_path: Path) -> None:
     rows = clinic_table(50, 1)
     with pytest.raises(PeerFailed) as failed:
-        run_peer(name, rows, clinic_study(), 0, environment(tmp_path, program), limit_s=3.0)
+        run_peer(name, rows, clinic_study(), 0, PeerEnvironment(environment(tmp_path, program), 3.0))
     assert str(failed.value) == reason
 
 
@@ -48,7 +48,7 @@ def test_an_interpreter_that_does_not_run_is_refused(tmp_path: Path) -> None:
     (folder / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
     rows = clinic_table(50, 1)
     with pytest.raises(StudyError, match="does not run; name a virtual environment with --peers"):
-        run_peer("ctgan", rows, clinic_study(), 0, folder)
+        run_peer("ctgan", rows, clinic_study(), 0, PeerEnvironment(folder))
 
 
 def test_a_column_named_like_an_indicator_is_refused() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simulations.benchmark.peers import find_python
-from simulations.benchmark.pgm.estimation import Measurement, fit
+from simulations.benchmark.pgm.estimation import Measurement, Stop, fit
 from simulations.benchmark.pgm.model import sum_to
 from tests.simulations.benchmark.pgm.test_model import ALL, CYCLE, SIZES, enumerated, random_potentials
 
@@ -32,6 +32,6 @@ def test_noisy_marginals_give_the_model_of_mbi(tmp_path: Path) -> None:
     assert python is not None
     program = Path(__file__).with_name("mbi_program.py")
     done = subprocess.run([python, "-I", program, request], capture_output=True, text=True, check=True)
-    model = fit(SIZES, noisy, 1000.0, steps=3000).model
+    model = fit(SIZES, noisy, 1000.0, Stop(3000)).model
     for columns, theirs in zip(QUERIES, json.loads(done.stdout), strict=True):
         np.testing.assert_allclose(model.marginal(columns).ravel(), theirs, atol=0.5)

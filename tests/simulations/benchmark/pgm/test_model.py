@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.arrays import Floats
-from simulations.benchmark.pgm.estimation import Measurement, averaged, calibrated, fit, supersets
+from simulations.benchmark.pgm.estimation import Measurement, Stop, averaged, calibrated, fit, supersets
 from simulations.benchmark.pgm.junction_tree import Clique, JunctionTree, maximal_cliques, model_megabytes
 from simulations.benchmark.pgm.model import GraphicalModel, count, spread, sum_to
 
@@ -90,22 +90,22 @@ class TestFit:
     def test_consistent_marginals_are_met_with_highest_entropy(self) -> None:
         joint = enumerated(random_potentials(4), 500.0)
         measurements = [Measurement(columns, sum_to(joint, ALL, columns), 1.0) for columns in CYCLE]
-        model = fit(SIZES, measurements, 500.0, steps=3000).model
+        model = fit(SIZES, measurements, 500.0, Stop(3000)).model
         for columns in itertools.combinations(ALL, 3):
             # Potentials on the same marginals: the table of highest entropy is the one that they came from.
             np.testing.assert_allclose(model.marginal(columns), sum_to(joint, ALL, columns), atol=0.5)
 
     def test_inconsistent_marginals_are_compromised_by_variance(self) -> None:
         measurements = [Measurement((0,), np.array([40.0, 60.0]), 1.0), Measurement((0, 1), np.full((2, 2), 25.0), 2.0)]
-        found = fit((2, 2), measurements, 100.0, steps=2000).model.marginal((0,))
+        found = fit((2, 2), measurements, 100.0, Stop(2000)).model.marginal((0,))
         # Minimize 2 (x - 40)^2 + 2 * 2 ((x - 50) / 2)^2 / 4: x = (2 * 40 + 0.25 * 50) / 2.25.
         np.testing.assert_allclose(found, [41.111, 58.889], atol=0.01)
 
     def test_a_warm_start_reaches_the_same_model(self) -> None:
         joint = enumerated(random_potentials(5), 500.0)
         measurements = [Measurement(columns, sum_to(joint, ALL, columns), 1.0) for columns in CYCLE]
-        cold = fit(SIZES, measurements, 500.0, steps=3000)
-        warm = fit(SIZES, measurements, 500.0, steps=20, start=cold.potentials)
+        cold = fit(SIZES, measurements, 500.0, Stop(3000))
+        warm = fit(SIZES, measurements, 500.0, Stop(20), start=cold.potentials)
         np.testing.assert_allclose(warm.model.marginal((0, 1)), cold.model.marginal((0, 1)), atol=0.1)
 
     def test_repeated_measurements_are_averaged_by_precision(self) -> None:
