@@ -3,77 +3,96 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import tomli_w
 
-from common.columns.base import LONGEST_NAME, UnreadColumn
+from common.columns.base import LONGEST_NAME
 from common.columns.cells import count_rows, is_missing
-from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
+from common.columns.drafting import ColumnEvidence, markers_of
 from common.columns.drafting_commas import marked
-from common.columns.drafting_dates import draft_since
 from common.columns.kinds import KINDS
-from common.columns.roles.roles import role_of
 from common.errors import StudyError
 from common.settings import unusable
 from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
 from common.tables.raw import near_name, refuse_empty
+from simulations.drafting_columns import ColumnRefused, draft_columns
 from simulations.federation.hospitals import slugify
-
-SAME = 3
-"""Columns from which on one line names all of which the same is true."""
 
 SHOWN = 60
 """Characters of a long name that a notice shows."""
-
-UNREAD_KINDS = frozenset(name for name, kind in KINDS.items() if issubclass(kind, UnreadColumn))
-"""Kinds of columns whose cells no hospital reads."""
-
-
-class ColumnRefused(StudyError):
-    """A column cannot be drafted in the way that a person asks for. `column` is its name."""
-
-    def __init__(self, column: str, message: str) -> None:
-        super().__init__(message)
-        self.column = column
-
 
 SHARING = 3
 """Fewest sites with which a draft chooses shared noise."""
 
 
+@dataclass(frozen=True, slots=True)
+class NamedColumns:
+    """What a person says of a table's columns.
+
+    Attributes:
+        target: column to predict.
+        patient: column that identifies the patient; None where every row is a patient.
+        site: column that names the hospital; None where there is none.
+        kinds: column to the kind that it has, where a person knows better than the draft.
+    """
+
+    target: str
+    patient: str | None = None
+    site: str | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def roles(self) -> dict[str, str | None]:
+        """The columns that have a role besides being one of the study, by its name."""
+        return {"target": self.target, "patient column": self.patient, "site column": self.site}
+
+    @property
+    def not_drafted(self) -> dict[str, str]:
+        """Columns that a study leaves out, and what each names."""
+        named = {self.patient: "patient", self.site: "site"}
+        return {column: role for column, role in named.items() if column is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class DraftedStudy:
+    """A study that was drafted from a table.
+
+    Attributes:
+        study: the study.
+        notices: what a person should read before using it.
+        left_out: every column that is left out, and why.
+    """
+
+    study: Study
+    notices: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+
 def draft_study(
     raw: pd.DataFrame,
-    *,
-    target: str,
     name: str,
-    patient_column: str | None = None,
-    site_column: str | None = None,
+    named: NamedColumns,
+    *,
     with_multiples: bool = True,
-    kinds: Mapping[str, str] = MappingProxyType({}),
     has_decimal_comma: bool = False,
-    left_out: dict[str, str] | None = None,
-) -> tuple[Study, list[str]]:
-    """Return a study whose schema fits the table, and notices that a person should read before using it.
+) -> DraftedStudy:
+    """Return a study whose schema fits the table.
 
     Identifiers, constants, the patient column and the site column are left out. The target never counts as an
     identifier and is not missing: rows without it are not read, and have to be dropped from the table.
 
     Args:
         raw: a raw table; only the first row of each patient is read.
-        target: column to predict.
         name: name of the study, a slug.
-        patient_column: column that identifies the patient; None where every row is a patient.
-        site_column: column that names the hospital; None where there is none.
+        named: what a person says of the columns.
         with_multiples: let numeric columns declare steps of which many values are multiples.
-        kinds: column to the kind that it has, where a person knows better than the draft.
         has_decimal_comma: the file's numbers had a decimal comma before they were read.
-        left_out: gets every column that is left out, with the reason.
 
     Raises:
         DataError: the table has no rows.
@@ -82,45 +101,49 @@ def draft_study(
     """
     refuse_empty(raw, name)
     raw, unnamed = with_usable_names(raw)
-    roles = {"target": target, "patient column": patient_column, "site column": site_column}
-    check_roles(raw, roles, kinds)
+    check_roles(raw, named.roles, named.kinds)
     markers = markers_of([raw[column].tolist() for column in raw.columns])
-    is_known = has_target(raw[target].tolist(), markers)
-    rows, notices = _rows_to_read(raw, is_known, target, patient_column)
-    notices += unnamed
-    named = {patient_column: "patient", site_column: "site"}
-    columns, without, of_columns = draft_columns(
-        {
-            column: ColumnEvidence(rows[column].tolist(), column == target, with_multiples, column, markers)
-            for column in rows.columns
-            if column not in named
-        },
-        kinds,
-    )
-    without = {name: f"it names the {role}" for name, role in named.items() if name is not None} | without
-    notices += [f"column '{name}' is left out: {reason}" for name, reason in without.items()]
-    notices += of_columns
-    if left_out is not None:
-        left_out |= without
+    rows, notices = _rows_to_read(raw, has_target(raw[named.target].tolist(), markers), named)
+    evidences = {
+        column: ColumnEvidence(rows[column].tolist(), column == named.target, with_multiples, column, markers)
+        for column in rows.columns
+        if column not in named.not_drafted
+    }
+    columns, without, of_columns = draft_columns(evidences, named.kinds)
+    left_out = {column: f"it names the {role}" for column, role in named.not_drafted.items()} | without
+    reasons = [f"column '{column}' is left out: {reason}" for column, reason in left_out.items()]
+    notices += [*unnamed, *reasons, *of_columns]
     if has_decimal_comma:
         columns = [marked(entry) if entry.get("decimals") else entry for entry in columns]
         notices.append("numbers are written with a decimal comma, as in the table; without decimal, points are written")
-    sites = 0 if site_column is None else len({cell.strip() for cell in raw[site_column] if not is_missing(cell)})
+    sites = _sites(raw, named)
     if sites >= SHARING:
         notices.append(f"{sites} sites share one draw of noise; for one site alone set [privacy] noise to 'local'")
+    privacy = {"noise": "distributed" if sites >= SHARING else "local", "unit": _unit(named)}
+    study = study_of(name, {"columns": columns}, privacy | {"delta": patient_delta(len(rows))}, named.target)
+    return DraftedStudy(study, tuple(notices), left_out)
+
+
+def study_of(name: str, schema: Mapping[str, Any], privacy: Mapping[str, Any], target: str) -> Study:
+    """Return a drafted study.
+
+    Args:
+        name: name of the study.
+        schema: its section `[schema]`.
+        privacy: its section `[privacy]`, but for epsilon.
+        target: column to predict.
+
+    Raises:
+        StudyError: too little is left for a study.
+    """
     document = {
         "study": {"name": name, "origin": "drafted"},
-        "schema": {"columns": columns},
-        "privacy": {
-            "epsilon": 3.0,
-            "delta": patient_delta(len(rows)),
-            "noise": _noise(sites),
-            "unit": _unit(patient_column),
-        },
+        "schema": schema,
+        "privacy": {"epsilon": 3.0, **privacy},
         "federation": {"min_hospitals": 2},
         "evaluation": {"target": target},
     }
-    return parse_study(tomli_w.dumps(document), source="the draft"), notices
+    return parse_study(tomli_w.dumps(document), source="the draft")
 
 
 def study_name(table: Path) -> str:
@@ -147,26 +170,23 @@ def has_target(cells: list[str], markers: frozenset[str]) -> list[bool]:
     return [cell.strip() in answers or not is_missing(cell) for cell in cells]
 
 
-def _rows_to_read(
-    raw: pd.DataFrame, is_known: list[bool], target: str, patient_column: str | None
-) -> tuple[pd.DataFrame, list[str]]:
+def _rows_to_read(raw: pd.DataFrame, is_known: list[bool], named: NamedColumns) -> tuple[pd.DataFrame, list[str]]:
     """Return the first row with a target of each patient, and notices about the table and the rows left out.
 
     Args:
         raw: a raw table.
         is_known: whether each row has a target.
-        target: the column to predict.
-        patient_column: column that identifies the patient; None where every row is a patient.
+        named: the target, and the column that identifies the patient.
     """
     blank, known = is_known.count(False), raw[is_known]
-    rows = first_rows(known, patient_column)
+    rows = first_rows(known, named.patient)
     notices = [
         "the draft comes from the table: bounds, multiples, categories and missing flags are facts about its records"
     ]
     if blank:
         notices.append(
-            f"target '{target}' is missing in {count_rows(blank)}, which were not read: drop them from the table, "
-            "or declare missing = true"
+            f"target '{named.target}' is missing in {count_rows(blank)}, which were not read: drop them from the "
+            "table, or declare missing = true"
         )
     if surplus := len(known) - len(rows):
         notices += [
@@ -193,51 +213,7 @@ def check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mappi
             raise StudyError(f"--kind {column}={kind}: there is no such kind; choose from {', '.join(KINDS)}")
 
 
-def draft_columns(
-    evidences: Mapping[str, ColumnEvidence], kinds: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], dict[str, str], list[str]]:
-    """Return the settings of every column that a kind recognizes, why others are left out, and notices.
-
-    Args:
-        evidences: the cells of every column that may be drafted, by its name.
-        kinds: column to the kind that a person says it has.
-
-    Raises:
-        ColumnRefused: no kind recognizes the target, or a kind that a person names does not fit.
-    """
-    columns: list[dict[str, Any]] = []
-    notices: list[tuple[str, str]] = []
-    left_out: dict[str, str] = {}
-    for column, evidence in evidences.items():
-        match draft_column(evidence, kinds.get(column)):
-            case Draft(settings, of_column, missing):
-                allows = missing or (evidence.has_missing and KINDS[settings["kind"]].drafts_missing)
-                columns.append({"name": column, **settings} | ({"missing": True} if allows else {}))
-                notices += [(column, notice) for notice in of_column]
-            case LeftOut(reason) if column in kinds:
-                raise ColumnRefused(column, f"--kind {column}={kinds[column]}: {reason}; choose another kind")
-            case LeftOut(reason) if evidence.is_target:
-                raise ColumnRefused(column, f"target '{column}' cannot be predicted: {reason}; choose another")
-            case LeftOut(reason):
-                left_out[column] = reason
-    return columns, left_out, [*_in_few_lines(notices), *draft_since(columns, evidences)]
-
-
-def _in_few_lines(notices: list[tuple[str, str]]) -> list[str]:
-    """Return notices with the names of their columns: one line for `SAME` and more of which the same is true."""
-    columns: dict[str, list[str]] = {}
-    for column, notice in notices:
-        columns.setdefault(notice, []).append(f"'{column}'")
-    lines = []
-    for notice, names in columns.items():
-        listed = (
-            [f"each of the columns {', '.join(names)}"] if len(names) >= SAME else [f"column {name}" for name in names]
-        )
-        lines += [f"{subject} {notice}" for subject in listed]
-    return lines
-
-
-def draft_text(study: Study, notices: list[str]) -> str:
+def draft_text(study: Study, notices: Sequence[str]) -> str:
     """Return the text of the study file, with a warning and the notices as comments at the top."""
     warning = (
         "DRAFTED FROM RECORDS: bounds, multiples, categories, missing flags come from a table. No epsilon covers",
@@ -249,39 +225,13 @@ def draft_text(study: Study, notices: list[str]) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in warning) + "\n" + study.to_toml()
 
 
-def draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut:
-    """Return what the first kind that recognizes the column drafts, or why the column is left out.
-
-    Args:
-        evidence: the column.
-        kind: the only kind to ask; None for all.
-    """
-    if kind in UNREAD_KINDS:
-        return KINDS[kind].forced(evidence) or LeftOut("its cells are not of this kind")
-    role = role_of(evidence)
-    if kind is not None:
-        if role.is_direct and role.is_certain:
-            return LeftOut(f"it {role.sentence}, which a draft never reads")
-        return KINDS[kind].forced(evidence) or LeftOut("its cells are not of this kind")
-    if evidence.is_constant:
-        return LeftOut("it is constant")
-    if evidence.repeats_identifiers:
-        return LeftOut(
-            "looks like an identifier of patients with several rows: --patient-column NAME keeps the first row of each"
-        )
-    if role.is_direct and (role.is_certain or not evidence.is_target):
-        return LeftOut(f"it {role.sentence}")
-    drafts = (kind.draft(evidence) for kind in KINDS.values())
-    return next((draft for draft in drafts if draft is not None), LeftOut("no kind of column recognizes it"))
+def _unit(named: NamedColumns) -> str:
+    return "record" if named.patient is None else "patient"
 
 
-def _unit(patient_column: str | None) -> str:
-    return "record" if patient_column is None else "patient"
-
-
-def _noise(hospitals: int) -> str:
-    """Return the noise mode: shared if there are enough hospitals."""
-    return "distributed" if hospitals >= SHARING else "local"
+def _sites(raw: pd.DataFrame, named: NamedColumns) -> int:
+    """Return the number of sites that the table names; 0 without a site column."""
+    return 0 if named.site is None else len({cell.strip() for cell in raw[named.site] if not is_missing(cell)})
 
 
 def patient_delta(rows: int) -> float:

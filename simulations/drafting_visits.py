@@ -10,25 +10,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tomli_w
 
 from common.arrays import Integers
 from common.columns.cells import count_rows, is_missing
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
 from common.errors import StudyError
 from common.study.schema import FEWEST_VISITS, LONGEST_HISTORY
-from common.study.study import Study, parse_study
+from common.study.study import Study
 from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
 from common.tables.visits import moment
-from simulations.drafting import (
-    check_roles,
-    draft_column,
-    draft_columns,
-    has_target,
-    patient_delta,
-    with_usable_names,
-)
+from simulations.drafting import check_roles, has_target, patient_delta, study_of, with_usable_names
+from simulations.drafting_columns import draft_column, draft_columns
 
 IN_FULL = 0.95
 """Fraction of patients whose visits are all kept where the draft chooses `most_visits`."""
@@ -98,29 +91,11 @@ def draft_visits(
     columns, of_columns = _columns(rows, owners, _Left(patient, roles.time, target), kinds)
     columns = sorted([*columns, *time], key=lambda column: list(raw.columns).index(column["name"]))
     schema = {"patient": patient, "time": roles.time, "most_visits": most, "columns": columns}
-    study = _study(schema, len(visits), target=target, name=name)
+    privacy = {"delta": patient_delta(len(visits)), "noise": "local", "unit": "patient"}
     first = (
         "the draft comes from the table: bounds, categories, missing flags, and what varies, are facts about records"
     )
-    return study, [first, *notices, *of_length, *of_time, *of_columns]
-
-
-def _study(schema: dict[str, Any], patients: int, *, target: str, name: str) -> Study:
-    """Return the study with this schema.
-
-    Args:
-        schema: settings of `[schema]`.
-        patients: number of patients.
-        target, name: as in `draft_visits`.
-    """
-    document = {
-        "study": {"name": name, "origin": "drafted"},
-        "schema": schema,
-        "privacy": {"epsilon": 3.0, "delta": patient_delta(patients), "noise": "local", "unit": "patient"},
-        "federation": {"min_hospitals": 2},
-        "evaluation": {"target": target},
-    }
-    return parse_study(tomli_w.dumps(document), source="the draft")
+    return study_of(name, schema, privacy, target), [first, *notices, *of_length, *of_time, *of_columns]
 
 
 @dataclass(frozen=True, slots=True)

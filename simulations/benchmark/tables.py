@@ -20,7 +20,7 @@ from common.tables.checking import check_table
 from common.tables.formats import read_table
 from common.tables.patients import first_rows
 from common.tables.raw import as_text
-from simulations.drafting import draft_study
+from simulations.drafting import NamedColumns, draft_study
 from simulations.federation.hospitals import (
     built_in_hospitals,
     built_in_study,
@@ -161,9 +161,8 @@ class ClinicalTable:
         with reading(self.folder / spec.file):
             frame = spec.read(self.folder)
         columns = [name for name in frame.columns if name != SITE_COLUMN]
-        study, _ = draft_study(
-            as_text(frame[columns]), target=spec.target, name=self.name, with_multiples=spec.with_multiples
-        )
+        named = NamedColumns(spec.target)
+        study = draft_study(as_text(frame[columns]), self.name, named, with_multiples=spec.with_multiples).study
         return LoadedTable(frame, study.amended(privacy={"delta": min(DELTA, largest_delta(rounded(len(frame))))}))
 
 
@@ -233,10 +232,9 @@ class OwnTable:
                 log.warning("%s", notice)
         elif self.target is not None:
             columns = [name for name in raw.columns if name != SITE_COLUMN or not self.has_sites]
-            study, notices = draft_study(
-                raw[columns], target=self.target, name=self.name, patient_column=self.patient_column
-            )
-            for notice in notices:
+            drafted = draft_study(raw[columns], self.name, NamedColumns(self.target, self.patient_column))
+            study = drafted.study
+            for notice in drafted.notices:
                 log.warning("%s", notice)
         else:
             raise StudyError("--data with a table needs --study, or --target to draft one from that table")

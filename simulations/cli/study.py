@@ -60,7 +60,7 @@ def draft(
     from common.system.files import refuse_existing, write_synced, writing
     from common.tables.formats import described, has_decimal_comma, read_table
     from common.tables.reading import parse_reading
-    from simulations.drafting import draft_study, draft_text, study_name
+    from simulations.drafting import NamedColumns, draft_study, draft_text, study_name
     from simulations.drafting_visits import VisitRoles, draft_visits
 
     refuse_existing(out)
@@ -70,15 +70,9 @@ def draft(
     if time is None:
         if most_visits is not None:
             raise StudyError("--most-visits is of a study of visits; add --time, the column that orders them")
-        proposal, notices = draft_study(
-            raw,
-            target=target,
-            name=name,
-            patient_column=patient_column,
-            site_column=site_column,
-            kinds=kinds,
-            has_decimal_comma=has_decimal_comma(table, reading),
-        )
+        named = NamedColumns(target, patient_column, site_column, kinds)
+        drafted = draft_study(raw, name, named, has_decimal_comma=has_decimal_comma(table, reading))
+        proposal, notices = drafted.study, list(drafted.notices)
     else:
         raw = raw.drop(columns=[site_column], errors="ignore")
         roles = VisitRoles(time, patient_column, most_visits)

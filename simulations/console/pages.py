@@ -22,7 +22,7 @@ from server.console.runs import Runs, WatchedRun
 from simulations.console.form import StudyForm, form_of, with_problem
 from simulations.console.launching import HowToSimulate, LaunchedRuns
 from simulations.console.workspace import MOST_TABLE_BYTES, SavedDraft, Workspace, decode_table
-from simulations.drafting import ColumnRefused
+from simulations.drafting_columns import ColumnRefused
 from simulations.federation.prepare import SmallHospitals
 from simulations.federation.tables import DEFAULT_HOSPITALS
 

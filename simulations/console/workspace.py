@@ -23,7 +23,8 @@ from common.tables.reading import Reading, parse_reading
 from common.tables.roles import declared_role
 from simulations.checking import check_study
 from simulations.console.form import Document, StudyForm
-from simulations.drafting import ColumnRefused, draft_study, draft_text, study_name
+from simulations.drafting import NamedColumns, draft_study, draft_text, study_name
+from simulations.drafting_columns import ColumnRefused
 
 DRAFT, STUDY = "draft.json", "study.toml"
 
@@ -242,25 +243,19 @@ def decode_table(text: str) -> bytes:
 
 def _drafted(name: str, draft: SavedDraft) -> SavedDraft:
     assert draft.target is not None, "a person chose a target"
-    left_out: dict[str, str] = {}
-    study, notices = draft_study(
+    drafted = draft_study(
         read_table(draft.path, draft.how),
-        target=draft.target,
-        name=name,
-        patient_column=draft.patient_column,
-        site_column=draft.site_column,
-        kinds=draft.kinds,
+        name,
+        NamedColumns(draft.target, draft.patient_column, draft.site_column, draft.kinds),
         has_decimal_comma=has_decimal_comma(draft.path, draft.how),
-        left_out=left_out,
     )
-    notices = [*described(draft.path, draft.how), *notices]
     return draft.model_copy(
         update={
-            "left_out": left_out,
-            "notices": tuple(notices),
-            "roles": _roles(study),
+            "left_out": dict(drafted.left_out),
+            "notices": (*described(draft.path, draft.how), *drafted.notices),
+            "roles": _roles(drafted.study),
             "checked": (),
-            "document": _document(study),
+            "document": _document(drafted.study),
         }
     )
 

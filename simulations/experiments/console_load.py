@@ -37,7 +37,7 @@ from server.console.runs import SimulatedRun
 from simulations.console.launching import LaunchedRuns
 from simulations.console.pages import coordinator_pages
 from simulations.console.workspace import Workspace
-from simulations.drafting import draft_study
+from simulations.drafting import NamedColumns, draft_study
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
@@ -145,7 +145,7 @@ def page_figures(opening: str, path: str) -> tuple[float, float, int]:
 def large_pages() -> Iterator[tuple[str, tuple[float, float, int]]]:
     """Yield the name and the figures of each page of a large study."""
     raw = wide_table(COLUMNS)
-    drafted, _ = draft_study(raw, target="died", name="wide")
+    drafted = draft_study(raw, "wide", NamedColumns("died")).study
     wide = drafted.amended(synthesizer={"independent": True})  # all pairs of so many columns are too many to count
     few = tuple(HospitalFacts(name=f"h{index}", declared_rows=1000) for index in range(4))
     many = tuple(HospitalFacts(name=f"h{index}", declared_rows=1000) for index in range(HOSPITALS))

@@ -28,7 +28,7 @@ from common.study.study import Study
 from common.tables.conforming import conform
 from common.tables.raw import as_text
 from simulations.benchmark.tables import SITE_COLUMN, ClinicalTable
-from simulations.drafting import draft_study
+from simulations.drafting import NamedColumns, draft_study
 from simulations.usage import cpu_seconds, peak_mib
 
 PATIENTS = 823
@@ -85,7 +85,7 @@ def load(table: str, folder: Path | None) -> tuple[pd.DataFrame, Study]:
     """
     if table == "laboratory":
         raw = laboratory().drop(columns=SITE_COLUMN)
-        return raw, draft_study(raw, target="died", name=table)[0]
+        return raw, draft_study(raw, table, NamedColumns("died")).study
     assert folder is not None, "checked by main"
     loaded = ClinicalTable(table, folder).load()
     return as_text(loaded.frame.drop(columns=SITE_COLUMN, errors="ignore")), loaded.study

@@ -107,11 +107,11 @@ def federated(along: str, table: str, size: int, folder: Path) -> Measured:
 def _table_of_size(along: str, table: str, size: int, folder: Path) -> tuple[pd.DataFrame, Study]:
     """Return a table and its study with as many rows or columns as asked, as far as these grow."""
     from simulations.benchmark.tables import SITE_COLUMN, ClinicalTable, LoadedTable
-    from simulations.drafting import draft_study
+    from simulations.drafting import NamedColumns, draft_study
 
     if along == "width":
         table_of_width = wide(size)
-        loaded = LoadedTable(table_of_width, draft_study(table_of_width, target="c1", name="wide")[0])
+        loaded = LoadedTable(table_of_width, draft_study(table_of_width, "wide", NamedColumns("c1")).study)
     else:
         loaded = ClinicalTable(table, folder).load()
     frame, study = loaded.frame.drop(columns=SITE_COLUMN, errors="ignore"), loaded.study

@@ -11,7 +11,7 @@ from common.errors import StudyError
 from common.study.study import Study, parse_study
 from common.tables.checking import check_table
 from common.tables.raw import as_text
-from simulations.drafting import draft_study, draft_text
+from simulations.drafting import NamedColumns, draft_study, draft_text
 from simulations.federation.hospitals import built_in_hospitals
 
 
@@ -37,12 +37,13 @@ def stays(rows: int = 200) -> pd.DataFrame:
     return as_text(frame)
 
 
-def draft(raw: pd.DataFrame, target: str = "died", **roles: Any) -> tuple[Study, list[str]]:
-    return draft_study(raw, target=target, name="icu", **roles)
+def draft(raw: pd.DataFrame, target: str = "died", **named: Any) -> tuple[Study, list[str]]:
+    drafted = draft_study(raw, "icu", NamedColumns(target, **named))
+    return drafted.study, list(drafted.notices)
 
 
 def test_a_draft_proposes_bounds_decimals_categories_and_missing() -> None:
-    study, _ = draft(stays(), patient_column="patient", site_column="ward")
+    study, _ = draft(stays(), patient="patient", site="ward")
     assert study.table.names == ("age", "creatinine", "stage", "diagnosis", "died")
     assert study.table["age"] == Numeric(name="age", lower=20, upper=80)
     creatinine = study.table["creatinine"]
@@ -67,11 +68,11 @@ ANY = np.random.default_rng(0).integers(0, 3000, 300) / 100
 )
 def test_draft_names_common_multiples(values: np.ndarray, multiples: tuple[float, ...]) -> None:
     table = pd.DataFrame({"x": [str(value) for value in values], "y": [f"{place % 2}" for place in range(len(values))]})
-    study, _ = draft_study(table, target="y", name="x")
+    study = draft_study(table, "x", NamedColumns("y")).study
     column = study.table["x"]
     assert isinstance(column, Numeric)
     assert column.multiples == multiples
-    plain, _ = draft_study(table, target="y", name="x", with_multiples=False)
+    plain = draft_study(table, "x", NamedColumns("y"), with_multiples=False).study
     assert "multiples" not in plain.canonical()
     assert parse_study(study.to_toml()) == study
 
@@ -90,14 +91,14 @@ def test_draft_names_common_multiples(values: np.ndarray, multiples: tuple[float
 )
 def test_draft_names_the_unit_of_recording(values: np.ndarray, step: float | None) -> None:
     table = pd.DataFrame({"x": [f"{value:g}" for value in values], "y": ["no", "yes"] * 150})
-    study, _ = draft_study(table, target="y", name="x")
+    study = draft_study(table, "x", NamedColumns("y")).study
     column = study.table["x"]
     assert isinstance(column, Numeric)
     assert column.recorded_step == step
 
 
 def test_many_labels_become_the_most_frequent_and_other() -> None:
-    study, notices = draft(stays(), patient_column="patient")
+    study, notices = draft(stays(), patient="patient")
     diagnosis = study.table["diagnosis"]
     assert isinstance(diagnosis, Categorical)
     assert len(diagnosis.categories) == 50
@@ -107,7 +108,7 @@ def test_many_labels_become_the_most_frequent_and_other() -> None:
 
 
 def test_identifiers_and_constants_are_left_out_and_named() -> None:
-    study, notices = draft(stays(), site_column="ward")
+    study, notices = draft(stays(), site="ward")
     left_out = ("stay", "patient", "ward", "note", "constant", "empty")
     assert not set(left_out) & set(study.table.names)
     assert all(any(f"'{column}' is left out" in notice for notice in notices) for column in left_out)
@@ -117,7 +118,7 @@ def test_a_draft_for_three_sites_or_more_shares_the_noise() -> None:
     table = stays()
     for sites, noise in ((2, "local"), (3, "distributed")):
         table["ward"] = [f"ward {row % sites}" for row in range(len(table))]
-        study, notices = draft(table, site_column="ward")
+        study, notices = draft(table, site="ward")
         assert study.privacy.noise == noise
         assert any("share one draw of noise" in notice for notice in notices) == (sites == 3)
 
@@ -134,13 +135,11 @@ def test_a_draft_says_where_it_comes_from() -> None:
     assert parse_study(text) == study
 
 
-@pytest.mark.parametrize(
-    "roles", [{}, {"patient_column": "patient"}, {"patient_column": "patient", "site_column": "ward"}]
-)
+@pytest.mark.parametrize("roles", [{}, {"patient": "patient"}, {"patient": "patient", "site": "ward"}])
 def test_a_table_passes_its_own_draft(roles: dict[str, str]) -> None:
     raw = stays()
     study, _ = draft(raw, **roles)
-    check_table(raw, study.table, name="icu", patient_column=roles.get("patient_column"), target="died")
+    check_table(raw, study.table, name="icu", patient_column=roles.get("patient"), target="died")
 
 
 @pytest.mark.parametrize("target", ["heart_disease", "age", "chol"])
@@ -166,7 +165,7 @@ def test_rows_without_the_target_are_not_read_and_counted() -> None:
 def test_only_the_first_row_of_each_patient_is_read() -> None:
     raw = stays()
     later = raw.iloc[:1].assign(age="500")
-    study, notices = draft(pd.concat([raw, later], ignore_index=True), patient_column="patient")
+    study, notices = draft(pd.concat([raw, later], ignore_index=True), patient="patient")
     assert study.table["age"] == Numeric(name="age", lower=20, upper=80)
     assert "1 row not read: only the first of each patient is" in notices
 
@@ -208,8 +207,8 @@ def test_delta_is_a_power_of_ten_below_a_tenth_per_row(rows: int, delta: float) 
         ("qqq", {}, "target 'qqq' is not in the table; choose one of its columns"),
         ("constant", {}, "target 'constant' cannot be predicted: it is constant"),
         ("empty", {}, "target 'empty' cannot be predicted: it is constant"),
-        ("died", {"patient_column": "pat"}, "patient column 'pat' is not in the table"),
-        ("died", {"site_column": "died"}, "target 'died' is also the site column"),
+        ("died", {"patient": "pat"}, "patient column 'pat' is not in the table"),
+        ("died", {"site": "died"}, "target 'died' is also the site column"),
     ],
 )
 def test_a_draft_without_a_usable_target_is_refused(target: str, roles: dict[str, str], expected: str) -> None:
@@ -219,7 +218,7 @@ def test_a_draft_without_a_usable_target_is_refused(target: str, roles: dict[str
 
 def test_a_name_that_is_no_slug_is_refused() -> None:
     with pytest.raises(StudyError, match=r"the draft: \[study.name\]"):
-        draft_study(stays(), target="died", name="My Study")
+        draft_study(stays(), "My Study", NamedColumns("died"))
 
 
 @pytest.mark.parametrize("name", ["id", "patient_id", "PID", "subject", "mrn", "Patientennummer"])

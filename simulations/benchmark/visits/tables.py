@@ -15,7 +15,7 @@ from common.tables.formats import read_table
 from common.tables.raw import as_text
 from common.tables.visits import check_records, patients_in
 from simulations.benchmark.tables import DELTA, LoadedTable, TableSource, reading
-from simulations.drafting import draft_study
+from simulations.drafting import NamedColumns, draft_study
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def drafted_visits(raw: pd.DataFrame, spec: VisitSpec, name: str) -> Study:
     time = [spec.time] if spec.is_measured_time else []
     columns = [*spec.static, *time, *spec.visit]
     rows = raw[[cell != "" for cell in raw[spec.target]]] if spec.is_measured_time else raw
-    drafted, _ = draft_study(rows[columns], target=spec.target, name=name)
+    drafted = draft_study(rows[columns], name, NamedColumns(spec.target)).study
     document = drafted.model_dump(mode="json", by_alias=True, exclude_none=True)
     declared = document["schema"]["columns"]
     for column in declared:

@@ -15,7 +15,7 @@ from common.errors import StudyError
 from common.study.study import read_study
 from common.tables.checking import check_table
 from common.tables.conforming import conform, format_table
-from simulations.drafting import draft_study
+from simulations.drafting import NamedColumns, draft_study
 from tests.testbeds.command_line import fedsynth
 
 ROWS = 240
@@ -27,7 +27,8 @@ def drafted(cells: Sequence[object], *, name: str = "x", kinds: dict[str, str] |
     """Return the settings of a column without defaults, None where it is left out, and the notices."""
     texts = [str(cell) for cell in cells]
     raw = pd.DataFrame({name: texts, "sex": (["F", "M", "M"] * ROWS)[: len(texts)], "died": DIED[: len(texts)]})
-    study, notices = draft_study(raw, target="died", name="draft", kinds=kinds or {})
+    drafted = draft_study(raw, "draft", NamedColumns("died", kinds=kinds or {}))
+    study, notices = drafted.study, list(drafted.notices)
     if name not in study.table.written_names:
         return None, notices
     again = format_table(conform(raw, study.table), study.table)
@@ -88,13 +89,14 @@ class TestLabels:
 
     def test_such_as_na_are_missing_where_they_stand_among_numbers(self) -> None:
         raw = pd.DataFrame({"age": with_words(AGES, "NA"), "wing": of(("NA", "a", "b")), "died": DIED})
-        study, _ = draft_study(raw, target="died", name="draft")
+        study = draft_study(raw, "draft", NamedColumns("died")).study
         assert study.table["wing"].labels == ("a", "b")
         assert study.table["wing"].missing
 
     def test_none_is_a_class_of_the_target(self) -> None:
         raw = pd.DataFrame({"age": AGES, "complication": of(("None", "Bleeding"))})
-        study, notices = draft_study(raw, target="complication", name="draft")
+        drafted = draft_study(raw, "draft", NamedColumns("complication"))
+        study, notices = drafted.study, drafted.notices
         assert study.table["complication"].labels == ("Bleeding", "None")
         assert not any("missing in" in notice for notice in notices)
 
@@ -186,7 +188,8 @@ class TestDates:
             {"admitted": admitted.strftime("%Y-%m-%d"), "left": discharged.strftime("%d.%m.%Y"), "died": DIED},
             dtype=object,
         )
-        study, notices = draft_study(raw, target="died", name="draft")
+        drafted = draft_study(raw, "draft", NamedColumns("died"))
+        study, notices = drafted.study, drafted.notices
         grid = study.table["left"].grid
         assert grid is not None
         assert ((grid.lower, grid.upper) == (0, 37)) == is_ordered
@@ -266,7 +269,8 @@ class TestDatesHardlyEverEarly:
         stays[0] = days
         columns = {"admitted": admitted, "left": admitted + pd.to_timedelta(stays, "D")}
         raw = pd.DataFrame({name: dates.strftime("%Y-%m-%d") for name, dates in columns.items()} | {"died": DIED})
-        study, notices = draft_study(raw.astype(object), target="died", name="draft")
+        drafted = draft_study(raw.astype(object), "draft", NamedColumns("died"))
+        study, notices = drafted.study, drafted.notices
         grid = study.table["left"].grid
         assert grid is not None
         assert grid.lower == least
@@ -278,7 +282,7 @@ class TestDatesHardlyEverEarly:
         raw = pd.DataFrame(
             {"a": days.strftime("%Y-%m-%d"), "b": others.strftime("%Y-%m-%d"), "died": DIED}, dtype=object
         )
-        study, _ = draft_study(raw, target="died", name="draft")
+        study = draft_study(raw, "draft", NamedColumns("died")).study
         assert "since" not in study.table.columns[1].model_dump(exclude_defaults=True)
 
 
