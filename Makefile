@@ -78,7 +78,7 @@ benchmark-smoke: setup ## Run a minute of the same, to see whether everything wo
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run --smoke
 
 .PHONY: evidence
-evidence: setup ## Measure the cells that docs/results-tables.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
+evidence: setup ## Measure the cases that docs/results-tables.md lacks and fill its tables; needs FEDSYNTH_DATA and `make peers`
 	OMP_NUM_THREADS=1 $(BIN)/fedsynth benchmark run --out docs/evidence $(EVIDENCE) \
 		--arms $$($(BIN)/python -c 'from simulations.benchmark.evidence_tables import WANTED; print(",".join(WANTED))')
 	$(BIN)/python -m simulations.benchmark.evidence_tables docs

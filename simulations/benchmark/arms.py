@@ -34,7 +34,7 @@ class BenchmarkArm:
     Attributes:
         run: makes the table.
         label: its name for readers.
-        promise: whose privacy its epsilon bounds; an arm without a budget has one cell per seed, at "epsilon 0".
+        promise: whose privacy its epsilon bounds; an arm without a budget has one case per seed, at "epsilon 0".
         needs_sites: it runs only on tables that name each row's hospital.
         peer: synthesizer of another project or paper that it runs.
     """
@@ -162,7 +162,7 @@ DEFAULT_ARMS = (
 )
 
 SHADOWED_ARMS = ("bootstrap", "non-private", "centralized", "independent")
-"""Default arms of `benchmark attack`: few, because each cell takes many trainings."""
+"""Default arms of `benchmark attack`: few, because each case takes many trainings."""
 
 
 def resolve(word: str, *, has_sites: bool) -> str:

@@ -76,11 +76,11 @@ def _traces(
     in_legend: set[str] = set()
     for row, table in enumerate(tables, 1):
         for arm in sorted(set(arms) & set(results.arm[results.table == table]), key=[*known_arms, *others].index):
-            cells = results[(results.table == table) & (results.arm == arm)]
+            cases = results[(results.table == table) & (results.arm == arm)]
             role, color = _role(arm, others)
-            has_budget = bool((cells.epsilon > 0).all())
+            has_budget = bool((cases.epsilon > 0).all())
             for column, name in enumerate(COMPARED, 1):
-                points = [(epsilon, SeedMean.of(list(group[name]))) for epsilon, group in cells.groupby("epsilon")]
+                points = [(epsilon, SeedMean.of(list(group[name]))) for epsilon, group in cases.groupby("epsilon")]
                 known = [(float(str(epsilon)), mean) for epsilon, mean in points if mean is not None]
                 if known and not has_budget:
                     known = [(edge, known[0][1]) for edge in (epsilons[0], epsilons[-1])]

@@ -1,6 +1,6 @@
-"""Fill the tables of docs/results-tables.md from the cells in docs/evidence/results.csv.
+"""Fill the tables of docs/results-tables.md from the cases in docs/evidence/results.csv.
 
-`make evidence` first runs the benchmark in that folder, which measures missing cells. The text of the page is written
+`make evidence` first runs the benchmark in that folder, which measures missing cases. The text of the page is written
 by hand and stays; everything between `<!-- name -->` and `<!-- /name -->` is generated, so that no figure is copied by
 hand.
 
@@ -25,7 +25,7 @@ from simulations.benchmark.gaps import CENTRAL, gaps
 from simulations.benchmark.markdown import HEADINGS, cost_table, gap_table, not_run, quality_table, table_of
 from simulations.benchmark.questions import QUALITY
 from simulations.benchmark.results import COMPARED, ResultsFile, absent
-from simulations.benchmark.runner import cells_of
+from simulations.benchmark.runner import cases_of
 from simulations.benchmark.tables import EVIDENCE, ClinicalTable
 
 PAGE = "results-tables.md"
@@ -198,9 +198,9 @@ def _counted(lost: Lost) -> str:
 
 
 def lacking(results: ResultsFile) -> str:
-    """Render which published cells have no result."""
+    """Render which published cases have no result."""
     sources = [ClinicalTable(name, Path()) for name in EVIDENCE]
-    return not_run(absent(cells_of(sources, WANTED, EPSILONS, SEEDS), results))
+    return not_run(absent(cases_of(sources, WANTED, EPSILONS, SEEDS), results))
 
 
 def filled(page: str, results: ResultsFile) -> str:

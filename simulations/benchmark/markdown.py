@@ -10,7 +10,7 @@ import pandas as pd
 from common.evaluation.measures.registry import CORE_MEASURES
 from simulations.benchmark.arms import ARMS
 from simulations.benchmark.gaps import Gap, SeedMean, gaps
-from simulations.benchmark.results import COMPARED, SHOWN, Cell, CellFailure
+from simulations.benchmark.results import COMPARED, SHOWN, Case, CaseFailure
 from simulations.benchmark.tables import CLINICAL_TABLES
 
 HEADINGS = {
@@ -28,7 +28,7 @@ Labels = Mapping[str, str]
 NO_LABELS: Labels = {}
 
 
-def markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failures: Iterable[CellFailure] = ()) -> str:
+def markdown(results: pd.DataFrame, missing: Iterable[Case] = (), failures: Iterable[CaseFailure] = ()) -> str:
     """Render all results: a table of quality for each table of records, gaps, costs, and what was not run."""
     parts = [
         "Mean over split seeds ± half of the 95 % interval of that mean (Student's t over seeds: splits, noise and "
@@ -73,13 +73,13 @@ def quality_table(rows: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
     ]
     for arm in ordered_arms(rows.arm, labels):
         for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
-            cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
-            means = [SeedMean.of(list(cells[name])) if cells[name].notna().all() else None for name in SHOWN]
+            cases = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
+            means = [SeedMean.of(list(cases[name])) if cases[name].notna().all() else None for name in SHOWN]
             lines.append(
                 [
                     label_of(arm, labels),
                     f"{epsilon:g}" if epsilon else "-",
-                    str(len(cells)),
+                    str(len(cases)),
                     *(str(mean or "-") for mean in means),
                 ]
             )
@@ -117,13 +117,13 @@ def cost_table(results: pd.DataFrame, labels: Labels = NO_LABELS) -> str:
     tables = ordered_tables(results)
     lines = [["arm", *(f"{labels.get(table, table)}: CPU s, MB" for table in tables)]]
     for arm in ordered_arms(results.arm, labels):
-        cells = []
+        values = []
         for table in tables:
             rows = results[(results.arm == arm) & (results.table == table)]
             cpu, sent = (median(rows[name]) for name in ("cpu_seconds", "bytes"))
             texts = ["-" if math.isnan(value) else f"{value:.1f}" for value in (cpu, sent / 1e6)]
-            cells.append(", ".join(texts) if len(rows) else "")
-        lines.append([label_of(arm, labels), *cells])
+            values.append(", ".join(texts) if len(rows) else "")
+        lines.append([label_of(arm, labels), *values])
     return (
         f"{table_of(lines)}\n\nMedians over epsilons and seeds, one thread. MB: sent and received by all "
         "hospitals. Reading the table and measuring the result are not counted."
@@ -136,18 +136,18 @@ def median(values: pd.Series) -> float:
     return float(known.median()) if len(known) else math.nan
 
 
-def not_run(missing: Iterable[Cell], failures: Iterable[CellFailure] = ()) -> str:
-    """Render which cells have no result, and why."""
-    reasons = {failure.cell: failure.reason for failure in failures}
-    cells = sorted({*missing, *reasons})
-    if not cells:
-        return "Nothing: every cell has a result."
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.table, cell.arm, reasons.get(cell, "not run yet")), []).append(cell)
-    lines = [["table", "arm", "cells (epsilon / seed)", "reason"]]
+def not_run(missing: Iterable[Case], failures: Iterable[CaseFailure] = ()) -> str:
+    """Render which cases have no result, and why."""
+    reasons = {failure.case: failure.reason for failure in failures}
+    cases = sorted({*missing, *reasons})
+    if not cases:
+        return "Nothing: every case has a result."
+    groups: dict[tuple[str, str, str], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.table, case.arm, reasons.get(case, "not run yet")), []).append(case)
+    lines = [["table", "arm", "cases (epsilon / seed)", "reason"]]
     for (table, arm, reason), group in groups.items():
-        listed = ", ".join(f"{cell.epsilon:g} / {cell.seed}" if cell.epsilon else f"- / {cell.seed}" for cell in group)
+        listed = ", ".join(f"{case.epsilon:g} / {case.seed}" if case.epsilon else f"- / {case.seed}" for case in group)
         lines.append([table, label_of(arm), listed, reason])
     return table_of(lines)
 
@@ -158,8 +158,8 @@ def table_of(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
 
 
-def shadow_markdown(results: pd.DataFrame, missing: Iterable[Cell] = (), failures: Iterable[CellFailure] = ()) -> str:
-    """Render the results of membership attacks with shadow synthesizers: one line per cell."""
+def shadow_markdown(results: pd.DataFrame, missing: Iterable[Case] = (), failures: Iterable[CaseFailure] = ()) -> str:
+    """Render the results of membership attacks with shadow synthesizers: one line per case."""
     lines = [["table", "arm", "epsilon", "seed", "shadows", *SHADOW_HEADINGS.values(), "works"]]
     for _, row in results.iterrows():
         numbers = ["-" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in SHADOW_HEADINGS]

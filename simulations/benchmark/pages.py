@@ -11,7 +11,7 @@ from common.system.folder import RunFolder
 from simulations.benchmark.curves import curves
 from simulations.benchmark.markdown import markdown, shadow_markdown
 from simulations.benchmark.questions import MEMBERSHIP, QUALITY, Question
-from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
+from simulations.benchmark.results import Case, CaseFailure, ResultsFile, absent
 
 SMOKE_HEADING = "SMOKE TEST: one seed and too few steps. These figures say nothing about quality.\n\n"
 
@@ -30,8 +30,8 @@ class WrittenPages:
 def write_pages(
     out: Path,
     question: Question,
-    cells: Sequence[Cell],
-    failures: Sequence[CellFailure] = (),
+    cases: Sequence[Case],
+    failures: Sequence[CaseFailure] = (),
     *,
     is_smoke: bool = False,
 ) -> WrittenPages:
@@ -40,8 +40,8 @@ def write_pages(
     Args:
         out: the folder.
         question: whose results to summarize.
-        cells: what was asked for; the summary lists those without a result.
-        failures: why cells of the last run have no result.
+        cases: what was asked for; the summary lists those without a result.
+        failures: why cases of the last run have no result.
         is_smoke: put a warning above the figures.
 
     Raises:
@@ -49,7 +49,7 @@ def write_pages(
     """
     results = ResultsFile(out / question.file, question.columns)
     render = shadow_markdown if question is MEMBERSHIP else markdown
-    summary = (SMOKE_HEADING if is_smoke else "") + render(results.frame(), absent(cells, results), failures)
+    summary = (SMOKE_HEADING if is_smoke else "") + render(results.frame(), absent(cases, results), failures)
     page = Path(question.file).with_suffix(".md").name
     files = [question.file, page]
     with writing(out):

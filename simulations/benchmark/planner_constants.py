@@ -19,16 +19,16 @@ def leave_one_out(results: pd.DataFrame, source: Path) -> str:
     """Render, for each table, the constants that the other tables would choose and their gain over the planner's own.
 
     Args:
-        results: finished cells, as `ResultsFile.frame` returns them.
+        results: finished cases, as `ResultsFile.frame` returns them.
         source: the file that they come from, for messages.
 
     A gain of 10 % means that the planner's error is 1.1 times the error under the constants: the geometric mean of
-    that ratio over the measures and the cells where both errors are above 0, minus one. Unlike an arithmetic mean of
+    that ratio over the measures and the cases where both errors are above 0, minus one. Unlike an arithmetic mean of
     the ratios, it does not favor either arm when both are noisy. The error of an AUROC is its distance from 1; the
     error of C2ST is its excess over 0.5, at least `CHANCE_C2ST`.
 
     Raises:
-        StudyError: the planner's own constants and others were not measured on the same cells.
+        StudyError: the planner's own constants and others were not measured on the same cases.
     """
     _refuse_absent(results, source)
     errors = results.set_index(["table", "epsilon", "seed", "arm"])[list(COMPARED)]
@@ -51,16 +51,16 @@ def leave_one_out(results: pd.DataFrame, source: Path) -> str:
 
 
 def _refuse_absent(results: pd.DataFrame, source: Path) -> None:
-    """Raise `StudyError` where no cell has both the arm 'central' and one of `VARIANTS`."""
-    cells: dict[str, set[tuple[object, ...]]] = {}
-    for arm, *cell in results[["arm", "table", "epsilon", "seed"]].itertuples(index=False):
-        cells.setdefault(str(arm), set()).add(tuple(cell))
-    own = cells.get("central", set())
-    if any(own & cells.get(arm, set()) for arm in VARIANTS):
+    """Raise `StudyError` where no case has both the arm 'central' and one of `VARIANTS`."""
+    cases: dict[str, set[tuple[object, ...]]] = {}
+    for arm, *case in results[["arm", "table", "epsilon", "seed"]].itertuples(index=False):
+        cases.setdefault(str(arm), set()).add(tuple(case))
+    own = cases.get("central", set())
+    if any(own & cases.get(arm, set()) for arm in VARIANTS):
         return
     if not own:
         absent = "row of arm 'central', the planner's own constants"
-    elif not set(VARIANTS) & set(cells):
+    elif not set(VARIANTS) & set(cases):
         absent = f"row of an arm with other constants ({', '.join(VARIANTS)})"
     else:
         absent = "table, epsilon and seed with both arm 'central' and one with other constants"

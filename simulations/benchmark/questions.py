@@ -1,4 +1,4 @@
-"""The questions asked of a cell: how good is its table, and can an attacker who trains synthesizers detect patients?"""
+"""The questions asked of a case: how good is its table, and can an attacker who trains synthesizers detect patients?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.tables.conforming import conform, format_table
 from common.tables.raw import as_text
 from simulations.benchmark.arms import ARMS
 from simulations.benchmark.peers import NO_PEERS, PeerEnvironment
-from simulations.benchmark.results import COLUMNS, KEYS, Cell
+from simulations.benchmark.results import COLUMNS, KEYS, Case
 from simulations.benchmark.synthesis import SynthesisResult, SynthesisTask
 from simulations.benchmark.tables import TableSource, load
 from simulations.usage import cpu_seconds
@@ -28,11 +28,11 @@ SMOKE: dict[str, dict[str, object]] = {"synthesizer": {"fit_steps": 60}, "traini
 
 
 @dataclass(frozen=True, slots=True)
-class CellOptions:
-    """How cells are run. Only `is_smoke` and `shadows` change figures.
+class CaseOptions:
+    """How cases are run. Only `is_smoke` and `shadows` change figures.
 
     Attributes:
-        processes: number of cells at once.
+        processes: number of cases at once.
         peers: where other projects' synthesizers are, and how long one may take for a table.
         is_smoke: few steps and no adversary, to see whether everything works; the figures say nothing.
         shadows: number of synthesizers that a membership attack trains; the measurement of quality ignores it.
@@ -46,29 +46,29 @@ class CellOptions:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to ask of every cell, and the file of the answers.
+    """What to ask of every case, and the file of the answers.
 
     Attributes:
-        answer: trains the cell's arm and returns the columns that are not keys.
+        answer: trains the case's arm and returns the columns that are not keys.
         file: name of the file in the benchmark's folder.
         columns: columns of the file, keys first.
     """
 
-    answer: Callable[[TableSource, Cell, CellOptions], dict[str, Any]]
+    answer: Callable[[TableSource, Case, CaseOptions], dict[str, Any]]
     file: str
     columns: tuple[str, ...]
 
 
-def study_of(cell: Cell, study: Study, options: CellOptions) -> Study:
-    """Return a table's study at the cell's epsilon, to be trained on all rows of a split.
+def study_of(case: Case, study: Study, options: CaseOptions) -> Study:
+    """Return a table's study at the case's epsilon, to be trained on all rows of a split.
 
     Args:
-        cell: an arm without a budget says an epsilon of 0.
+        case: an arm without a budget says an epsilon of 0.
         study: the table's.
-        options: say whether the cell is a mere try.
+        options: say whether the case is a mere try.
     """
     return study.amended(
-        privacy={"epsilon": cell.epsilon or None},
+        privacy={"epsilon": case.epsilon or None},
         **(SMOKE if options.is_smoke else {}),
         evaluation={"holdout_fraction": 0.0},
     )
@@ -80,7 +80,7 @@ class TrainTestSplit:
 
     Attributes:
         train, test: raw rows, with the hospital where the table names it.
-        study: the study at the cell's epsilon, without hospitals.
+        study: the study at the case's epsilon, without hospitals.
         target: column to predict.
     """
 
@@ -90,22 +90,22 @@ class TrainTestSplit:
     target: str
 
     @classmethod
-    def of(cls, source: TableSource, cell: Cell, options: CellOptions) -> TrainTestSplit:
-        """Split the cell's table: the same split for every arm and epsilon. Limits torch to one thread."""
+    def of(cls, source: TableSource, case: Case, options: CaseOptions) -> TrainTestSplit:
+        """Split the case's table: the same split for every arm and epsilon. Limits torch to one thread."""
         import torch
         from sklearn.model_selection import train_test_split
 
         torch.set_num_threads(1)
         loaded = load(source)
         train, test = train_test_split(
-            loaded.frame, test_size=TEST_FRACTION, random_state=cell.seed, stratify=loaded.strata
+            loaded.frame, test_size=TEST_FRACTION, random_state=case.seed, stratify=loaded.strata
         )
-        study = study_of(cell, loaded.study, options)
+        study = study_of(case, loaded.study, options)
         return cls(train.reset_index(drop=True), test.reset_index(drop=True), study, loaded.target)
 
-    def synthesize(self, cell: Cell, options: CellOptions, train: pd.DataFrame, seed: int) -> SynthesisResult:
-        """Train the cell's arm on these rows."""
-        return ARMS[cell.arm].run(SynthesisTask(train, self.study, seed, options.peers))
+    def synthesize(self, case: Case, options: CaseOptions, train: pd.DataFrame, seed: int) -> SynthesisResult:
+        """Train the case's arm on these rows."""
+        return ARMS[case.arm].run(SynthesisTask(train, self.study, seed, options.peers))
 
     def conformed(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table as the schema sees it: rare labels are one category, and "?" is missing."""
@@ -117,11 +117,11 @@ class TrainTestSplit:
         return EvaluationData(train, holdout, table, self.study.table, self.target)
 
 
-def measure(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
-    """Train the cell's arm on its split and measure the table it makes."""
-    split = TrainTestSplit.of(source, cell, options)
-    synthetic, costs = with_costs(lambda: split.synthesize(cell, options, split.train, cell.seed))
-    delta = split.study.privacy.delta if ARMS[cell.arm].has_budget else None
+def measure(source: TableSource, case: Case, options: CaseOptions) -> dict[str, Any]:
+    """Train the case's arm on its split and measure the table it makes."""
+    split = TrainTestSplit.of(source, case, options)
+    synthetic, costs = with_costs(lambda: split.synthesize(case, options, split.train, case.seed))
+    delta = split.study.privacy.delta if ARMS[case.arm].has_budget else None
     return core_values(split.evaluation_data(synthetic)) | costs | {"delta": delta}
 
 
@@ -138,28 +138,28 @@ def with_costs(synthesize: Callable[[], SynthesisResult]) -> tuple[pd.DataFrame,
     }
 
 
-def attack(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
-    """Attack membership in the cell's table with `shadows` synthesizers, trained by the same arm on other rows.
+def attack(source: TableSource, case: Case, options: CaseOptions) -> dict[str, Any]:
+    """Attack membership in the case's table with `shadows` synthesizers, trained by the same arm on other rows.
 
     Raises:
         StudyError: the arm needs the table's own hospitals, and a random half of the rows has other hospitals.
     """
     from common.evaluation.attacks.shadow import attack_with_shadows
 
-    arm = ARMS[cell.arm]
+    arm = ARMS[case.arm]
     if arm.needs_sites:
-        raise StudyError(f"arm '{cell.arm}' needs the table's own hospitals, which shadows do not have; choose local-4")
-    split = TrainTestSplit.of(source, cell, options)
+        raise StudyError(f"arm '{case.arm}' needs the table's own hospitals, which shadows do not have; choose local-4")
+    split = TrainTestSplit.of(source, case, options)
     schema = split.study.table
     spent = cpu_seconds(with_children=True)
 
     def train_shadow(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-        return split.conformed(split.synthesize(cell, options, format_table(rows, schema), seed).synthetic)
+        return split.conformed(split.synthesize(case, options, format_table(rows, schema), seed).synthetic)
 
-    data = split.evaluation_data(split.synthesize(cell, options, split.train, cell.seed).synthetic)
+    data = split.evaluation_data(split.synthesize(case, options, split.train, case.seed).synthetic)
     if arm.has_budget:
-        data = replace(data, epsilon=cell.epsilon, delta=split.study.privacy.delta)
-    result = attack_with_shadows(data, train_shadow, seed=cell.seed, shadows=options.shadows)
+        data = replace(data, epsilon=case.epsilon, delta=split.study.privacy.delta)
+    result = attack_with_shadows(data, train_shadow, seed=case.seed, shadows=options.shadows)
     membership = result.all_records.membership
     assert membership is not None
     outliers = result.outliers.membership if result.outliers is not None else None

@@ -1,4 +1,4 @@
-"""The results of a benchmark: one CSV row per finished cell, saved at once, so that the next run resumes there."""
+"""The results of a benchmark: one CSV row per finished case, saved at once, so that the next run resumes there."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ COLUMNS = (*KEYS, *CORE_MEASURES, *COSTS)
 """Columns that a file of an earlier version lacks are empty."""
 
 COMPARED = ("tvd1", "tvd2", "tvd3", "auc_lr", "auc_gb", "c2st")
-"""Measures of gaps and counts of wins: those that every cell of the published evidence has."""
+"""Measures of gaps and counts of wins: those that every case of the published evidence has."""
 
 SHOWN = ("tvd1", "tvd2", "tvd2g", "tvd3", "tvd3g", "auc_lr", "auc_gb", "c2st")
-"""Measures shown in tables of quality. Cells of earlier versions lack the two over several grids."""
+"""Measures shown in tables of quality. Cases of earlier versions lack the two over several grids."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Cell:
+class Case:
     """One arm on one split of one table at one epsilon; an arm without a budget is at epsilon 0."""
 
     table: str
@@ -46,19 +46,19 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class CellFailure:
-    """A cell without a result; `is_excused` if a peer is missing or gave up, so that nothing of this project failed."""
+class CaseFailure:
+    """A case without a result; `is_excused` if a peer is missing or gave up, so that nothing of this project failed."""
 
-    cell: Cell
+    case: Case
     reason: str
     is_excused: bool
 
 
 class ResultsFile:
-    """The finished cells of a folder.
+    """The finished cases of a folder.
 
     Args:
-        path: a CSV file, created with the first cell; columns that it lacks are empty.
+        path: a CSV file, created with the first case; columns that it lacks are empty.
         columns: columns of the file, `KEYS` first.
 
     Raises:
@@ -73,26 +73,26 @@ class ResultsFile:
             return
         try:
             rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
-            cells = [_cell_of(row) for row in rows]
+            cases = [_case_of(row) for row in rows]
         except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as problem:
             cause = cause_of(problem)
             raise StudyError(
                 f"'{path}' does not contain a benchmark's results ({cause}); choose another --out"
             ) from None
-        # A cell that two runs computed counts once: the later result stands.
-        self._rows = list(dict(zip(cells, rows, strict=True)).values())
+        # A case that two runs computed counts once: the later result stands.
+        self._rows = list(dict(zip(cases, rows, strict=True)).values())
 
-    def cells(self) -> set[Cell]:
-        return {_cell_of(row) for row in self._rows}
+    def cases(self) -> set[Case]:
+        return {_case_of(row) for row in self._rows}
 
-    def keep(self, cell: Cell, found: dict[str, Any]) -> None:
-        """Add a finished cell; the complete file is on the disk when this returns.
+    def keep(self, case: Case, found: dict[str, Any]) -> None:
+        """Add a finished case; the complete file is on the disk when this returns.
 
         Raises:
-            StudyError: the file holds cells of this table at another delta, which no mean may mix.
+            StudyError: the file holds cases of this table at another delta, which no mean may mix.
         """
-        self._refuse_another_delta(cell, found.get("delta"))
-        row = {"table": cell.table, "arm": cell.arm, "epsilon": cell.epsilon, "seed": cell.seed} | found
+        self._refuse_another_delta(case, found.get("delta"))
+        row = {"table": case.table, "arm": case.arm, "epsilon": case.epsilon, "seed": case.seed} | found
         self._rows.append({name: row.get(name) for name in self._columns})
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, extrasaction="ignore", lineterminator="\n")
@@ -100,27 +100,27 @@ class ResultsFile:
         writer.writerows(self._rows)
         write_synced(self.path, text.getvalue().encode())
 
-    def _refuse_another_delta(self, cell: Cell, delta: Any) -> None:
-        known = {float(row["delta"]) for row in self._rows if row["table"] == cell.table and row.get("delta")}
+    def _refuse_another_delta(self, case: Case, delta: Any) -> None:
+        known = {float(row["delta"]) for row in self._rows if row["table"] == case.table and row.get("delta")}
         if delta is not None and known - {float(delta)}:
             raise StudyError(
-                f"'{self.path}' holds results of table '{cell.table}' at delta = {max(known):g}, and this version "
+                f"'{self.path}' holds results of table '{case.table}' at delta = {max(known):g}, and this version "
                 f"takes {float(delta):g}, at most 1 / ({DELTA_ROWS} x rows); choose another --out"
             )
 
     def frame(self) -> pd.DataFrame:
-        """Return all finished cells with numeric columns, ordered by table, epsilon, arm and seed."""
+        """Return all finished cases with numeric columns, ordered by table, epsilon, arm and seed."""
         frame = pd.DataFrame(self._rows, columns=list(self._columns))
         numbers = [name for name in self._columns if name not in ("table", "arm")]
         frame[numbers] = frame[numbers].apply(pd.to_numeric)
         return frame.sort_values(["table", "epsilon", "arm", "seed"], ignore_index=True)
 
 
-def _cell_of(row: dict[str, Any]) -> Cell:
-    return Cell(str(row["table"]), str(row["arm"]), float(row["epsilon"]), int(row["seed"]))
+def _case_of(row: dict[str, Any]) -> Case:
+    return Case(str(row["table"]), str(row["arm"]), float(row["epsilon"]), int(row["seed"]))
 
 
-def absent(wanted: Iterable[Cell], results: ResultsFile) -> list[Cell]:
-    """Return the cells that have no result yet, in the order given."""
-    known = results.cells()
-    return [cell for cell in wanted if cell not in known]
+def absent(wanted: Iterable[Case], results: ResultsFile) -> list[Case]:
+    """Return the cases that have no result yet, in the order given."""
+    known = results.cases()
+    return [case for case in wanted if case not in known]

@@ -1,4 +1,4 @@
-"""Run the cells of a benchmark: list them, run one, run many at once."""
+"""Run the cases of a benchmark: list them, run one, run many at once."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from common.system.files import HeldError, locked, writing
 from common.system.processes import end_with_parent
 from simulations.benchmark.arms import ARMS, GROUPS, BenchmarkArm, resolve
 from simulations.benchmark.peers import PeerFailed
-from simulations.benchmark.questions import QUALITY, CellOptions, Question
-from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
+from simulations.benchmark.questions import QUALITY, CaseOptions, Question
+from simulations.benchmark.results import Case, CaseFailure, ResultsFile, absent
 from simulations.benchmark.tables import TableSource
 
-Answer = dict[str, Any] | CellFailure
-"""Columns of a finished cell that are not keys, or why there are none."""
+Answer = dict[str, Any] | CaseFailure
+"""Columns of a finished case that are not keys, or why there are none."""
 
 
 def _do_nothing() -> None:
     """Prepare nothing."""
 
 
-def cells_of(
+def cases_of(
     sources: Sequence[TableSource],
     arms: Sequence[str],
     epsilons: Sequence[float],
     seeds: Sequence[int],
     *,
     among: Mapping[str, BenchmarkArm] = ARMS,
-) -> list[Cell]:
-    """List every cell once, the first seed of all tables first.
+) -> list[Case]:
+    """List every case once, the first seed of all tables first.
 
     Args:
         sources: the tables.
         arms: names in `among`, or words in `GROUPS` for those in `ARMS`.
-        epsilons: values of epsilon for arms that have a budget; the others have one cell per seed, at epsilon 0.
+        epsilons: values of epsilon for arms that have a budget; the others have one case per seed, at epsilon 0.
         seeds: seeds of the train-test splits.
         among: the arms that there are.
 
@@ -54,7 +54,7 @@ def cells_of(
     words = GROUPS if among is ARMS else {}
     if unknown := [arm for arm in arms if arm not in among and arm not in words]:
         raise StudyError(f"unknown arm '{unknown[0]}'; choose from {', '.join([*words, *among])}")
-    cells: dict[Cell, None] = {}
+    cases: dict[Case, None] = {}
     for seed in seeds:
         for source in sources:
             for word in arms:
@@ -62,51 +62,51 @@ def cells_of(
                 if among[arm].needs_sites and not source.has_sites:
                     continue
                 for epsilon in epsilons if among[arm].has_budget else (0.0,):
-                    cells[Cell(source.name, arm, float(epsilon), seed)] = None
-    return list(cells)
+                    cases[Case(source.name, arm, float(epsilon), seed)] = None
+    return list(cases)
 
 
-def attempt(question: Question, source: TableSource, cell: Cell, options: CellOptions) -> Answer:
-    """Return the answer of one cell, or the failure in place of an exception."""
+def attempt(question: Question, source: TableSource, case: Case, options: CaseOptions) -> Answer:
+    """Return the answer of one case, or the failure in place of an exception."""
     try:
-        return question.answer(source, cell, options)
+        return question.answer(source, case, options)
     except PeerFailed as problem:
-        return CellFailure(cell, str(problem), is_excused=True)
+        return CaseFailure(case, str(problem), is_excused=True)
     except FedSynthError as problem:
-        return CellFailure(cell, str(problem), is_excused=False)
+        return CaseFailure(case, str(problem), is_excused=False)
     except Exception as problem:  # its text might quote a cell
-        return CellFailure(cell, type(problem).__name__, is_excused=False)
+        return CaseFailure(case, type(problem).__name__, is_excused=False)
 
 
 @dataclass(frozen=True, slots=True)
-class CellWork:
-    """What is asked of each cell of a benchmark, and how.
+class CaseWork:
+    """What is asked of each case of a benchmark, and how.
 
     Attributes:
         question: what to ask; every question has its own file of results.
-        options: how to run a cell.
+        options: how to run a case.
         prepare_worker: called first in every worker process; importable by name.
     """
 
     question: Question = QUALITY
-    options: CellOptions = field(default_factory=CellOptions)
+    options: CaseOptions = field(default_factory=CaseOptions)
     prepare_worker: Callable[[], None] = _do_nothing
 
 
-def run_cells(
-    sources: Iterable[TableSource], cells: Sequence[Cell], out: Path, work: CellWork, *, emit: Emit = ignore
-) -> list[CellFailure]:
-    """Run the cells that have no result in `out` yet; each result is saved as soon as its cell is finished.
+def run_cases(
+    sources: Iterable[TableSource], cases: Sequence[Case], out: Path, work: CaseWork, *, emit: Emit = ignore
+) -> list[CaseFailure]:
+    """Run the cases that have no result in `out` yet; each result is saved as soon as its case is finished.
 
     Args:
-        sources: the tables of the cells.
-        cells: what to run.
+        sources: the tables of the cases.
+        cases: what to run.
         out: folder of the results.
-        work: what to ask of each cell, and how.
-        emit: takes the progress after every cell, with the cell.
+        work: what to ask of each case, and how.
+        emit: takes the progress after every case, with the case.
 
     Returns:
-        the cells that gave no result.
+        the cases that gave no result.
 
     Raises:
         StudyError: the folder is in use, cannot be written, or holds something else.
@@ -117,35 +117,35 @@ def run_cells(
         try:
             with locked(out / "lock"):
                 results = ResultsFile(out / work.question.file, work.question.columns)
-                todo = absent(cells, results)
-                done = len(cells) - len(todo)
-                emit(Progressed(task="cells", done=done, total=len(cells)))
+                todo = absent(cases, results)
+                done = len(cases) - len(todo)
+                emit(Progressed(task="cases", done=done, total=len(cases)))
                 failures = []
                 with closing(_answers(by_name, todo, work)) as answers:
-                    for cell, answer in answers:
-                        if isinstance(answer, CellFailure):
+                    for case, answer in answers:
+                        if isinstance(answer, CaseFailure):
                             failures.append(answer)
                         else:
-                            results.keep(cell, answer)
+                            results.keep(case, answer)
                         done += 1
-                        emit(Progressed(task="cells", done=done, total=len(cells), item=str(cell)))
+                        emit(Progressed(task="cases", done=done, total=len(cases), item=str(case)))
                 return failures
         except HeldError as holder:
             raise StudyError(f"'{out}' is in use by process {holder}; wait for it, or choose another --out") from None
 
 
 def _answers(
-    sources: Mapping[str, TableSource], cells: Sequence[Cell], work: CellWork
-) -> Generator[tuple[Cell, Answer]]:
-    """Run cells in worker processes and yield each with its answer as it finishes."""
-    if not cells:
+    sources: Mapping[str, TableSource], cases: Sequence[Case], work: CaseWork
+) -> Generator[tuple[Case, Answer]]:
+    """Run cases in worker processes and yield each with its answer as it finishes."""
+    if not cases:
         return
     # Each worker is a new interpreter: a forked one would share the locks of the threads of torch, gRPC and Arrow.
     spawn = multiprocessing.get_context("spawn")
-    workers = min(work.options.processes, len(cells))
+    workers = min(work.options.processes, len(cases))
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(work.prepare_worker,)) as pool:
-        running: dict[Future[Answer], Cell] = {
-            pool.submit(attempt, work.question, sources[cell.table], cell, work.options): cell for cell in cells
+        running: dict[Future[Answer], Case] = {
+            pool.submit(attempt, work.question, sources[case.table], case, work.options): case for case in cases
         }
         try:
             for future in as_completed(running):

@@ -50,7 +50,7 @@ class TableSelection:
                 raise StudyError("--study and --target describe your own table; give it as --data, without --tables")
             columns = (self.patient_column, self.site_column)
             own = OwnTable(self.data, self.study, self.target, *columns, self.one_row_per_patient)
-            own.agreed()  # before the first cell
+            own.agreed()  # before the first case
             return [own]
         is_file = self.data is not None and self.data.is_file()
         if self.patient_column is not None or self.site_column is not None or self.one_row_per_patient or is_file:

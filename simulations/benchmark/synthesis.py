@@ -33,7 +33,7 @@ class SynthesisTask:
 
     Attributes:
         train: raw training rows of one split, with the hospital where the table names it.
-        study: the study at the cell's epsilon, without hospitals.
+        study: the study at the case's epsilon, without hospitals.
         seed: seed of the arm.
         peers: where other projects' programs are, and how long they may take.
     """
@@ -201,8 +201,8 @@ def federate_parts(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], setti
             synthetic = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
         by_phase: dict[str, dict[str, dict[str, int]]] = json.loads((out / "run.json").read_text())["traffic"]
         spent = max(accountant.epsilon(hospital.ledger.events(), agreed.privacy.delta) for hospital in opened.values())
-    exchanged = [cell for cells in by_phase.values() for cell in cells.values()]
-    traffic = sum(cell["bytes_up"] + cell["bytes_down"] for cell in exchanged)
+    exchanged = [bytes_of for hospitals in by_phase.values() for bytes_of in hospitals.values()]
+    traffic = sum(bytes_of["bytes_up"] + bytes_of["bytes_down"] for bytes_of in exchanged)
     return SynthesisResult(synthetic, len(parts), traffic, None if np.isinf(spent) else float(spent))
 
 

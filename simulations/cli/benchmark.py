@@ -14,8 +14,8 @@ from simulations.cli.options import OneRowPerPatient
 
 if TYPE_CHECKING:
     from simulations.benchmark.pages import WrittenPages
-    from simulations.benchmark.questions import CellOptions, Question
-    from simulations.benchmark.results import Cell, CellFailure
+    from simulations.benchmark.questions import CaseOptions, Question
+    from simulations.benchmark.results import Case, CaseFailure
     from simulations.benchmark.tables import TableSource
 
 app = typer.Typer(
@@ -62,7 +62,7 @@ Peers = Annotated[
     typer.Option(
         "--peers",
         envvar="FEDSYNTH_PEERS",
-        help="Virtual environment with other projects' programs (`make peers`). Without it their cells are skipped.",
+        help="Virtual environment with other projects' programs (`make peers`). Without it their cases are skipped.",
     ),
 ]
 Limit = Annotated[
@@ -70,7 +70,7 @@ Limit = Annotated[
 ]
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", min=1, help="Number of cells at once, one thread each. Default: one per processor."),
+    typer.Option("--processes", min=1, help="Number of cases at once, one thread each. Default: one per processor."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the results and their pages.")]
 
@@ -97,28 +97,28 @@ def run(
 ) -> None:
     """Measure tables, arms, epsilons and seeds that have no result yet; write results.csv, results.md and curves.html.
 
-    Every arm trains on the same 80 % of a table and is measured on the rest. Each finished cell is saved at once, so an
+    Every arm trains on the same 80 % of a table and is measured on the rest. Each finished case is saved at once, so an
     interrupted benchmark resumes where it stopped.
     """
     with err_console.status("Loading..."):
         from simulations.benchmark.arms import DEFAULT_ARMS
         from simulations.benchmark.peers import PeerEnvironment
-        from simulations.benchmark.questions import QUALITY, CellOptions
-        from simulations.benchmark.runner import cells_of, default_processes
+        from simulations.benchmark.questions import QUALITY, CaseOptions
+        from simulations.benchmark.runner import cases_of, default_processes
         from simulations.benchmark.selection import TableSelection
         from simulations.benchmark.tables import BuiltInTable
 
         quiet()
-    options = CellOptions(processes or default_processes(), PeerEnvironment(peers, limit), is_smoke=smoke)
+    options = CaseOptions(processes or default_processes(), PeerEnvironment(peers, limit), is_smoke=smoke)
     if smoke:
         sources: list[TableSource] = [BuiltInTable()]
-        cells = cells_of(sources, SMOKE_ARMS, [3.0], [0])
+        cases = cases_of(sources, SMOKE_ARMS, [3.0], [0])
         out = SMOKE_OUT if out == OUT else out
     else:
         names = parse_names(tables)
         sources = TableSelection(data, names, study, target, patient_column, site_column, one_row_per_patient).sources()
-        cells = cells_of(sources, parse_names(arms) or DEFAULT_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
-    _run(sources, cells, out, options, QUALITY)
+        cases = cases_of(sources, parse_names(arms) or DEFAULT_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
+    _run(sources, cases, out, options, QUALITY)
 
 
 @app.command()
@@ -133,7 +133,7 @@ def attack(
     epsilons: Epsilons = "1,3,10",
     seeds: Seeds = "0,1,2",
     shadows: Annotated[
-        int, typer.Option(help="Number of synthesizers trained per cell with and without each patient; at least 4.")
+        int, typer.Option(help="Number of synthesizers trained per case with and without each patient; at least 4.")
     ] = 16,
     peers: Peers = None,
     limit: Limit = 3600.0,
@@ -142,7 +142,7 @@ def attack(
 ) -> None:
     """Attack membership with shadow synthesizers; write shadows.csv and shadows.md.
 
-    A cell trains the arm as often as there are shadows, and once more, and asks what the tables reveal about who was
+    A case trains the arm as often as there are shadows, and once more, and asks what the tables reveal about who was
     in the training rows.
     """
     with err_console.status("Loading..."):
@@ -150,8 +150,8 @@ def attack(
         from common.evaluation.attacks.shadow import FEWEST_SHADOWS
         from simulations.benchmark.arms import SHADOWED_ARMS
         from simulations.benchmark.peers import PeerEnvironment
-        from simulations.benchmark.questions import MEMBERSHIP, CellOptions
-        from simulations.benchmark.runner import cells_of, default_processes
+        from simulations.benchmark.questions import MEMBERSHIP, CaseOptions
+        from simulations.benchmark.runner import cases_of, default_processes
         from simulations.benchmark.selection import TableSelection
 
         quiet()
@@ -159,9 +159,9 @@ def attack(
         raise StudyError(f"--shadows {shadows} is below {FEWEST_SHADOWS}, with which an attack learns nothing")
     own = (study, target, patient_column, None, one_row_per_patient)
     sources = TableSelection(data, parse_names(tables), *own).sources()
-    cells = cells_of(sources, parse_names(arms) or SHADOWED_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
-    options = CellOptions(processes or default_processes(), PeerEnvironment(peers, limit), shadows=shadows)
-    _run(sources, cells, out, options, MEMBERSHIP)
+    cases = cases_of(sources, parse_names(arms) or SHADOWED_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
+    options = CaseOptions(processes or default_processes(), PeerEnvironment(peers, limit), shadows=shadows)
+    _run(sources, cases, out, options, MEMBERSHIP)
 
 
 @app.command()
@@ -178,12 +178,12 @@ def report(
     seeds: Seeds = "0,1,2",
     out: Out = OUT,
 ) -> None:
-    """Write the pages again from the results in --out; list the cells that have no result. Runs no cell."""
+    """Write the pages again from the results in --out; list the cases that have no result. Runs no case."""
     with err_console.status("Loading..."):
         from simulations.benchmark.arms import DEFAULT_ARMS, SHADOWED_ARMS
         from simulations.benchmark.pages import write_pages
         from simulations.benchmark.questions import MEMBERSHIP, QUALITY
-        from simulations.benchmark.runner import cells_of
+        from simulations.benchmark.runner import cases_of
         from simulations.benchmark.selection import TableSelection
 
         quiet()
@@ -191,8 +191,8 @@ def report(
     sources = TableSelection(data, parse_names(tables), *own).sources()
     for question, usual in ((QUALITY, DEFAULT_ARMS), (MEMBERSHIP, SHADOWED_ARMS)):
         if question is QUALITY or (out / question.file).exists():
-            cells = cells_of(sources, parse_names(arms) or usual, parse_epsilons(epsilons), parse_seeds(seeds))
-            show_pages(out, write_pages(out, question, cells))
+            cases = cases_of(sources, parse_names(arms) or usual, parse_epsilons(epsilons), parse_seeds(seeds))
+            show_pages(out, write_pages(out, question, cases))
 
 
 @app.command()
@@ -218,15 +218,15 @@ def list_arms() -> None:
 
 
 def _run(
-    sources: Sequence[TableSource], cells: Sequence[Cell], out: Path, options: CellOptions, question: Question
+    sources: Sequence[TableSource], cases: Sequence[Case], out: Path, options: CaseOptions, question: Question
 ) -> None:
-    """Run cells, write the pages, and end with exit code 1 if a cell of this project failed."""
+    """Run cases, write the pages, and end with exit code 1 if a case of this project failed."""
     from simulations.benchmark.pages import write_pages
-    from simulations.benchmark.runner import CellWork, run_cells
+    from simulations.benchmark.runner import CaseWork, run_cases
 
-    with estimated_bar("Cells") as show:
-        failures = run_cells(sources, cells, out, CellWork(question, options, quiet), emit=show)
-    show_pages(out, write_pages(out, question, cells, failures, is_smoke=options.is_smoke))
+    with estimated_bar("Cases") as show:
+        failures = run_cases(sources, cases, out, CaseWork(question, options, quiet), emit=show)
+    show_pages(out, write_pages(out, question, cases, failures, is_smoke=options.is_smoke))
     show_failures(failures)
 
 
@@ -236,12 +236,12 @@ def show_pages(out: Path, pages: WrittenPages) -> None:
     out_console.print(f"Results: {escape(str(out))} ({', '.join(pages.files)})")
 
 
-def show_failures(failures: Sequence[CellFailure]) -> None:
-    """Print why cells failed, and end with exit code 1 if one of this project did."""
-    note(f"{failure.cell}: {failure.reason}" for failure in failures if failure.is_excused)
+def show_failures(failures: Sequence[CaseFailure]) -> None:
+    """Print why cases failed, and end with exit code 1 if one of this project did."""
+    note(f"{failure.case}: {failure.reason}" for failure in failures if failure.is_excused)
     broken = [failure for failure in failures if not failure.is_excused]
     for failure in broken:
-        complain(f"{failure.cell}: {failure.reason}")
+        complain(f"{failure.case}: {failure.reason}")
     if broken:
         raise typer.Exit(1)
 

@@ -39,8 +39,8 @@ def visits(
     split, never visits.
     """
     with err_console.status("Loading..."):
-        from simulations.benchmark.questions import CellOptions
-        from simulations.benchmark.runner import CellWork, cells_of, default_processes, run_cells
+        from simulations.benchmark.questions import CaseOptions
+        from simulations.benchmark.runner import CaseWork, cases_of, default_processes, run_cases
         from simulations.benchmark.visits.arms import VISIT_ARMS
         from simulations.benchmark.visits.page import write_page
         from simulations.benchmark.visits.questions import VISITS
@@ -49,9 +49,9 @@ def visits(
         quiet()
     sources = visit_sources(data, parse_names(tables), study)
     names = parse_names(arms) or tuple(VISIT_ARMS)
-    cells = cells_of(sources, names, parse_epsilons(epsilons), parse_seeds(seeds), among=VISIT_ARMS)
-    options = CellOptions(processes or default_processes())
-    with estimated_bar("Cells") as show:
-        failures = run_cells(sources, cells, out, CellWork(VISITS, options, quiet), emit=show)
-    show_pages(out, write_page(out, cells, failures))
+    cases = cases_of(sources, names, parse_epsilons(epsilons), parse_seeds(seeds), among=VISIT_ARMS)
+    options = CaseOptions(processes or default_processes())
+    with estimated_bar("Cases") as show:
+        failures = run_cases(sources, cases, out, CaseWork(VISITS, options, quiet), emit=show)
+    show_pages(out, write_page(out, cases, failures))
     show_failures(failures)

@@ -133,7 +133,7 @@ def estimated_bar(title: str) -> Iterator[Emit]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    day = 86_400.0  # cells take minutes, so the estimate uses all of them
+    day = 86_400.0  # cases take minutes, so the estimate uses all of them
     bars = Progress(*columns, TimeRemainingColumn(), console=err_console, speed_estimate_period=day)
     task: list[TaskID] = []
 
@@ -182,15 +182,15 @@ def summarize(result: Result) -> None:
         table.add_column(heading, justify="left" if heading == "hospital" else "right")
     traffic = result.run["traffic"]
     for name, facts in result.run["hospitals"].items():
-        cells = [phase[name] for phase in traffic.values() if name in phase]
+        exchanged = [phase[name] for phase in traffic.values() if name in phase]
         spent = "[red]infinite[/]" if facts["epsilon"] is None else f"{facts['epsilon']:.3f}"
         table.add_row(
             name,
             str(facts["declared_rows"]),
             spent,
             f"{facts['delta']:g}",
-            f"{sum(cell['bytes_up'] for cell in cells) / 1e6:.1f}",
-            f"{sum(cell['bytes_down'] for cell in cells) / 1e6:.1f}",
+            f"{sum(phase['bytes_up'] for phase in exchanged) / 1e6:.1f}",
+            f"{sum(phase['bytes_down'] for phase in exchanged) / 1e6:.1f}",
         )
     out_console.print(table)
     if result.evidence is not None:

@@ -13,7 +13,7 @@ from common.system.folder import RunFolder
 from simulations.benchmark.gaps import SeedMean
 from simulations.benchmark.markdown import median, not_run, table_of
 from simulations.benchmark.pages import WrittenPages
-from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
+from simulations.benchmark.results import Case, CaseFailure, ResultsFile, absent
 from simulations.benchmark.visits.arms import VISIT_ARMS
 from simulations.benchmark.visits.questions import VISITS
 
@@ -31,31 +31,31 @@ visits: distances are to the training patients, the next visit is predicted for 
 patients says what sampling error alone costs."""
 
 
-def write_page(out: Path, cells: Iterable[Cell], failures: Iterable[CellFailure] = ()) -> WrittenPages:
+def write_page(out: Path, cases: Iterable[Case], failures: Iterable[CaseFailure] = ()) -> WrittenPages:
     """Summarize the results of a folder in that folder.
 
     Args:
         out: the folder.
-        cells: what was asked for; the summary lists those without a result.
-        failures: why cells of the last run have no result.
+        cases: what was asked for; the summary lists those without a result.
+        failures: why cases of the last run have no result.
 
     Raises:
         StudyError: the folder holds something else, or cannot be written.
     """
     results = ResultsFile(out / VISITS.file, VISITS.columns)
-    summary = visits_markdown(results.frame(), absent(cells, results), failures)
+    summary = visits_markdown(results.frame(), absent(cases, results), failures)
     page = Path(VISITS.file).with_suffix(".md").name
     with writing(out):
         RunFolder(out).write(page, summary)
     return WrittenPages(summary, (VISITS.file, page))
 
 
-def visits_markdown(results: pd.DataFrame, missing: Iterable[Cell], failures: Iterable[CellFailure]) -> str:
+def visits_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: Iterable[CaseFailure]) -> str:
     """Render a table of the measures for every table of visits, and what was not run.
 
     Args:
-        results: finished cells.
-        missing: cells without a result.
+        results: finished cases.
+        missing: cases without a result.
         failures: why some of them have none.
     """
     parts = [INTRODUCTION.replace("\n", " ")]
@@ -70,9 +70,9 @@ def _table(rows: pd.DataFrame) -> str:
     lines = [["arm", "epsilon", "seeds", *(HEADINGS[key] for key in VISIT_MEASURES), "CPU s"]]
     for arm in sorted(set(rows.arm), key=list(VISIT_ARMS).index):
         for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
-            cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
-            means = [str(SeedMean.of(list(cells[key])) or "-") for key in VISIT_MEASURES]
+            cases = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
+            means = [str(SeedMean.of(list(cases[key])) or "-") for key in VISIT_MEASURES]
             budget = f"{epsilon:g}" if epsilon else "-"
-            cost = f"{median(cells.cpu_seconds):.0f}"
-            lines.append([VISIT_ARMS[arm].label, budget, str(len(cells)), *means, cost])
+            cost = f"{median(cases.cpu_seconds):.0f}"
+            lines.append([VISIT_ARMS[arm].label, budget, str(len(cases)), *means, cost])
     return table_of(lines)

@@ -1,4 +1,4 @@
-"""The question asked of a cell of visits: how much do synthetic histories look like real ones?"""
+"""The question asked of a case of visits: how much do synthetic histories look like real ones?"""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from common.evaluation.visits.from_study import layout_of, measured_visits
 from common.evaluation.visits.measures import VISIT_MEASURES, visit_values
 from common.study.study import Study
 from common.tables.visits import visit_rows
-from simulations.benchmark.questions import TEST_FRACTION, CellOptions, Question, study_of, with_costs
-from simulations.benchmark.results import COSTS, KEYS, Cell
+from simulations.benchmark.questions import TEST_FRACTION, CaseOptions, Question, study_of, with_costs
+from simulations.benchmark.results import COSTS, KEYS, Case
 from simulations.benchmark.synthesis import SynthesisTask
 from simulations.benchmark.tables import TableSource, load
 from simulations.benchmark.visits.arms import VISIT_ARMS
@@ -26,7 +26,7 @@ class PatientSplit:
 
     Attributes:
         train, test: kept visits as `visit_rows` returns them.
-        study: the study at the cell's epsilon, without hospitals.
+        study: the study at the case's epsilon, without hospitals.
     """
 
     train: pd.DataFrame
@@ -34,25 +34,25 @@ class PatientSplit:
     study: Study
 
     @classmethod
-    def of(cls, source: TableSource, cell: Cell, options: CellOptions) -> PatientSplit:
-        """Split the patients of the cell's table: the same split for every arm and epsilon."""
+    def of(cls, source: TableSource, case: Case, options: CaseOptions) -> PatientSplit:
+        """Split the patients of the case's table: the same split for every arm and epsilon."""
         import torch
 
         torch.set_num_threads(1)
         loaded = load(source)
         rows = visit_rows(loaded.frame, loaded.study.declared)
         patients, _ = pd.factorize(rows[loaded.study.declared.patient])
-        drawn = np.random.default_rng(cell.seed).permutation(patients.max() + 1)
+        drawn = np.random.default_rng(case.seed).permutation(patients.max() + 1)
         is_test = np.isin(patients, drawn[: round(TEST_FRACTION * len(drawn))])
-        study = study_of(cell, loaded.study, options)
+        study = study_of(case, loaded.study, options)
         return cls(rows[~is_test].reset_index(drop=True), rows[is_test].reset_index(drop=True), study)
 
 
-def measure_visits(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
-    """Train the cell's arm on its split and measure the visits that it makes."""
-    split = PatientSplit.of(source, cell, options)
-    arm = VISIT_ARMS[cell.arm]
-    made, costs = with_costs(lambda: arm.run(SynthesisTask(split.train, split.study, cell.seed)))
+def measure_visits(source: TableSource, case: Case, options: CaseOptions) -> dict[str, Any]:
+    """Train the case's arm on its split and measure the visits that it makes."""
+    split = PatientSplit.of(source, case, options)
+    arm = VISIT_ARMS[case.arm]
+    made, costs = with_costs(lambda: arm.run(SynthesisTask(split.train, split.study, case.seed)))
     train, test, synthetic = (measured_visits(rows, split.study) for rows in (split.train, split.test, made))
     analysis = VisitAnalysis.of(train, test, synthetic, layout_of(split.study))
     values = {key: None if value is None else round(value, 4) for key, value in visit_values(analysis).items()}

@@ -21,9 +21,9 @@ from simulations.benchmark.gaps import SeedMean, gaps, paired_p
 from simulations.benchmark.markdown import markdown, shadow_markdown
 from simulations.benchmark.peers import PEERS, PeerEnvironment, PeerFailed, _with_gaps, _without_gaps, run_peer
 from simulations.benchmark.planner_constants import leave_one_out
-from simulations.benchmark.questions import MEMBERSHIP, QUALITY, CellOptions
-from simulations.benchmark.results import COLUMNS, Cell, CellFailure, ResultsFile, absent
-from simulations.benchmark.runner import CellWork, attempt, cells_of, run_cells
+from simulations.benchmark.questions import MEMBERSHIP, QUALITY, CaseOptions
+from simulations.benchmark.results import COLUMNS, Case, CaseFailure, ResultsFile, absent
+from simulations.benchmark.runner import CaseWork, attempt, cases_of, run_cases
 from simulations.benchmark.synthesis import partition
 from simulations.benchmark.tables import SITE_COLUMN, BuiltInTable, ClinicalTable, OwnTable, load
 from simulations.cli.main import app
@@ -48,20 +48,20 @@ def test_a_word_stands_for_the_arm_that_fits_the_table() -> None:
     assert set(DEFAULT_ARMS) <= {*GROUPS, *ARMS}
 
 
-def test_an_arm_without_a_budget_has_one_cell_per_seed() -> None:
+def test_an_arm_without_a_budget_has_one_case_per_seed() -> None:
     folder = Path()
     sources = [ClinicalTable("flchain", folder), ClinicalTable("heart-disease", folder)]
-    cells = cells_of(sources, ["bootstrap", "federated", "by-site"], [1, 3], [0, 1])
-    assert cells[:3] == [
-        Cell("flchain", "bootstrap", 0.0, 0), Cell("flchain", "local-4", 1.0, 0), Cell("flchain", "local-4", 3.0, 0),
+    cases = cases_of(sources, ["bootstrap", "federated", "by-site"], [1, 3], [0, 1])
+    assert cases[:3] == [
+        Case("flchain", "bootstrap", 0.0, 0), Case("flchain", "local-4", 1.0, 0), Case("flchain", "local-4", 3.0, 0),
     ]  # fmt: skip
     # A seed: 1 + 2 of flchain, which has no sites; 1 + 2 of heart-disease, where two words are one arm.
-    assert len(cells) == len(set(cells)) == 2 * (3 + 3)
+    assert len(cases) == len(set(cases)) == 2 * (3 + 3)
 
 
 def test_an_unknown_arm_is_named_with_those_there_are() -> None:
     with pytest.raises(StudyError, match="unknown arm 'centrl'; choose from centralized, federated"):
-        cells_of([BuiltInTable()], ["centrl"], [1], [0])
+        cases_of([BuiltInTable()], ["centrl"], [1], [0])
 
 
 def test_hospitals_share_the_rows_out_without_losing_any() -> None:
@@ -80,9 +80,9 @@ def test_results_of_earlier_versions_are_read_and_kept(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     results = ResultsFile(path)
-    wanted = cells_of([ClinicalTable("flchain", tmp_path)], ["bootstrap", "centralized"], [3], [0, 1])
+    wanted = cases_of([ClinicalTable("flchain", tmp_path)], ["bootstrap", "centralized"], [3], [0, 1])
     todo = absent(wanted, results)
-    assert todo == [Cell("flchain", "bootstrap", 0.0, 1), Cell("flchain", "central", 3.0, 1)]
+    assert todo == [Case("flchain", "bootstrap", 0.0, 1), Case("flchain", "central", 3.0, 1)]
     results.keep(todo[1], SCORES | {"seconds": 1.0, "bytes": 7})
     again = ResultsFile(path).frame()
     assert list(again.columns) == list(COLUMNS)
@@ -103,11 +103,11 @@ def test_a_file_that_holds_no_results_is_refused_and_left_alone(tmp_path: Path) 
 def test_a_benchmark_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEDSYNTH_PEERS", raising=False)
     source = BuiltInTable()
-    cells = cells_of([source], ["bootstrap", "ctgan"], [3], [0])
+    cases = cases_of([source], ["bootstrap", "ctgan"], [3], [0])
     events: list[RunEvent] = []
     for _ in range(2):
-        failures = run_cells([source], cells, tmp_path, CellWork(), emit=events.append)
-        assert [failure.cell.arm for failure in failures] == ["ctgan"]
+        failures = run_cases([source], cases, tmp_path, CaseWork(), emit=events.append)
+        assert [failure.case.arm for failure in failures] == ["ctgan"]
         assert failures[0].is_excused
     # The bootstrap was drawn once; the peer without an environment is tried in both sittings.
     shown = [event for event in events if isinstance(event, Progressed)]
@@ -123,15 +123,15 @@ def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
     from common.system.files import locked
 
     with locked(tmp_path / "lock"), pytest.raises(StudyError, match=f"in use by process {os.getpid()}"):
-        run_cells([BuiltInTable()], [], tmp_path, CellWork())
+        run_cases([BuiltInTable()], [], tmp_path, CaseWork())
 
 
-def test_a_cell_that_breaks_is_reported_by_its_kind_alone(tmp_path: Path) -> None:
+def test_a_case_that_breaks_is_reported_by_its_kind_alone(tmp_path: Path) -> None:
     clinic_table(200, 1).drop(columns="lab").to_csv(tmp_path / "clinic.csv", index=False)
     (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
     source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", one_row_per_patient=True)
-    found = attempt(QUALITY, source, Cell(source.name, "central", 3.0, 0), CellOptions())
-    assert isinstance(found, CellFailure)
+    found = attempt(QUALITY, source, Case(source.name, "central", 3.0, 0), CaseOptions())
+    assert isinstance(found, CaseFailure)
     assert "column 'lab' is not in the table" in found.reason
     assert not found.is_excused
 
@@ -143,8 +143,8 @@ def test_an_own_table_goes_through_every_kind_of_arm(tmp_path: Path, arm: str) -
     clinic_table(600, 1).assign(ward=["east", "west"] * 300).to_csv(tmp_path / "clinic.csv", index=False)
     source = OwnTable(tmp_path / "clinic.csv", tmp_path / "study.toml", site_column="ward", one_row_per_patient=True)
     name = resolve(arm, has_sites=source.has_sites)
-    found = attempt(QUALITY, source, Cell(source.name, name, 2.0, 0), CellOptions())
-    assert not isinstance(found, CellFailure), found.reason
+    found = attempt(QUALITY, source, Case(source.name, name, 2.0, 0), CaseOptions())
+    assert not isinstance(found, CaseFailure), found.reason
     assert found["hospitals"] == (1 if arm == "centralized" else 2)
     assert 1.9 < found["spent"] <= 2.0
     assert (found["bytes"] == 0) == (arm == "local-only")
@@ -206,11 +206,11 @@ def test_a_test_needs_two_seeds() -> None:
     assert paired_p([0.0, 0.0]) == 1.0
 
 
-def test_the_summary_names_every_cell_that_was_not_run() -> None:
+def test_the_summary_names_every_case_that_was_not_run() -> None:
     results = frame(row("central", 0), row("local-4", 0, tvd1=0.35), row("ctgan", 0, epsilon=0.0))
-    cells = [Cell("clinic", "aim", 3.0, 0), Cell("clinic", "central", 3.0, 1), Cell("clinic", "dp-ctgan", 3.0, 0)]
-    failures = [CellFailure(cells[2], "not within 60 minutes", is_excused=True)]
-    text = markdown(results, cells, failures)
+    cases = [Case("clinic", "aim", 3.0, 0), Case("clinic", "central", 3.0, 1), Case("clinic", "dp-ctgan", 3.0, 0)]
+    failures = [CaseFailure(cases[2], "not within 60 minutes", is_excused=True)]
+    text = markdown(results, cases, failures)
     assert "| centralized | 3 | 1 | 0.250 |" in text
     assert "| CTGAN, centralized, NOT private | - | 1 |" in text
     assert "| clinic | federated, 4 random hospitals, local noise | 3 | 1 | +0.100 |" in text
@@ -278,17 +278,17 @@ def test_noise_does_not_favor_constants() -> None:
 
 def test_shadows_refuse_an_arm_with_own_hospitals() -> None:
     source = BuiltInTable()
-    failure = attempt(MEMBERSHIP, source, Cell(source.name, "by-site", 3.0, 0), CellOptions(shadows=4))
-    assert isinstance(failure, CellFailure)
+    failure = attempt(MEMBERSHIP, source, Case(source.name, "by-site", 3.0, 0), CaseOptions(shadows=4))
+    assert isinstance(failure, CaseFailure)
     assert "choose local-4" in failure.reason
 
 
 @pytest.mark.slow
 def test_shadows_recognize_the_patients_of_real_rows(tmp_path: Path) -> None:
     source = BuiltInTable()
-    cells = cells_of([source], ["bootstrap", "by-site"], [3], [0])
-    failures = run_cells([source], cells, tmp_path, CellWork(MEMBERSHIP, CellOptions(shadows=4)))
-    assert [failure.cell.arm for failure in failures] == ["by-site"]
+    cases = cases_of([source], ["bootstrap", "by-site"], [3], [0])
+    failures = run_cases([source], cases, tmp_path, CaseWork(MEMBERSHIP, CaseOptions(shadows=4)))
+    assert [failure.case.arm for failure in failures] == ["by-site"]
     assert "choose local-4" in failures[0].reason
     results = ResultsFile(tmp_path / MEMBERSHIP.file, MEMBERSHIP.columns)
     (found,) = results.frame().to_dict("records")
@@ -297,7 +297,7 @@ def test_shadows_recognize_the_patients_of_real_rows(tmp_path: Path) -> None:
     assert found["flagged"] == 1
     assert math.isnan(found["bound"])
     assert not (tmp_path / QUALITY.file).exists()
-    text = shadow_markdown(results.frame(), absent(cells, results), failures)
+    text = shadow_markdown(results.frame(), absent(cases, results), failures)
     assert f"| built-in | real rows, resampled | - | 0 | 4 | {found['auroc']:.3f} (" in text
     assert "| built-in | federated by hospital, local noise | 3 / 0 |" in text
 
@@ -340,9 +340,9 @@ def test_peers_draw_a_table_that_the_schema_allows(name: str) -> None:
     assert np.unique(made.outcome).tolist() == ["no", "yes"]
 
 
-def test_report_renders_results_without_running_a_cell(tmp_path: Path) -> None:
+def test_report_renders_results_without_running_a_case(tmp_path: Path) -> None:
     results = ResultsFile(tmp_path / QUALITY.file)
-    results.keep(Cell("built-in", "central", 3.0, 0), SCORES | {"cpu_seconds": 2.0, "bytes": 5_000_000})
+    results.keep(Case("built-in", "central", 3.0, 0), SCORES | {"cpu_seconds": 2.0, "bytes": 5_000_000})
     words = ["benchmark", "report", "--tables", "built-in", "--arms", "centralized,federated", "--epsilons", "3"]
     done = CliRunner().invoke(app, [*words, "--seeds", "0", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
@@ -351,15 +351,15 @@ def test_report_renders_results_without_running_a_cell(tmp_path: Path) -> None:
     assert "| centralized | 2.0, 5.0 |" in text
     assert "| built-in | federated by hospital, local noise | 3 / 0 | not run yet |" in text
     assert (tmp_path / "curves.html").exists()
-    assert len(ResultsFile(tmp_path / QUALITY.file).cells()) == 1
+    assert len(ResultsFile(tmp_path / QUALITY.file).cases()) == 1
 
 
-def test_the_smoke_benchmark_leaves_no_cell_out(tmp_path: Path) -> None:
+def test_the_smoke_benchmark_leaves_no_case_out(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["benchmark", "run", "--smoke", "--processes", "1", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert text.startswith("SMOKE TEST")
-    assert "Nothing: every cell has a result." in text
+    assert "Nothing: every case has a result." in text
     found = ResultsFile(tmp_path / QUALITY.file).frame()
     assert set(found.arm) == {"bootstrap", "central", "by-site", "alone-by-site"}
     assert found.spent[found.arm != "bootstrap"].between(2.9, 3.0).all()

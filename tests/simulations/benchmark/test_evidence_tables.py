@@ -9,7 +9,7 @@ from common.errors import StudyError
 from simulations.benchmark.arms import ARMS
 from simulations.benchmark.evidence_tables import PAGE, TABLE_LABELS, filled, lost_to
 from simulations.benchmark.questions import QUALITY
-from simulations.benchmark.results import COMPARED, Cell, ResultsFile
+from simulations.benchmark.results import COMPARED, Case, ResultsFile
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -18,7 +18,7 @@ MARKS = (*TABLE_LABELS, "wins", "gap", "cost", "shared-noise", "round-numbers", 
 SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "c2st": 0.9}
 
 
-def test_the_tables_of_the_results_page_are_those_of_the_cells() -> None:
+def test_the_tables_of_the_results_page_are_those_of_the_cases() -> None:
     page = (DOCS / PAGE).read_text(encoding="utf-8")
     assert filled(page, ResultsFile(DOCS / "evidence" / QUALITY.file)) == page, (
         "run python -m simulations.benchmark.evidence_tables docs"
@@ -39,7 +39,7 @@ def test_evidence_holds_only_arms_that_can_be_run() -> None:
     assert {arm for arm in measured if arm not in ARMS} == {"prototype"}
 
 
-def test_cells_measured_before_a_measure_existed_still_load(tmp_path: Path) -> None:
+def test_cases_measured_before_a_measure_existed_still_load(tmp_path: Path) -> None:
     file = tmp_path / QUALITY.file
     file.write_text("table,arm,epsilon,seed,tvd1,tvd2,tvd3,auc_lr,auc_gb,c2st,seconds\neicu,central,3,0" + ",0.5" * 7)
     row = ResultsFile(file).frame().iloc[0]
@@ -51,7 +51,7 @@ def test_cells_measured_before_a_measure_existed_still_load(tmp_path: Path) -> N
 def results(tmp_path: Path) -> ResultsFile:
     found = ResultsFile(tmp_path / QUALITY.file)
     for seed in (0, 1):
-        found.keep(Cell("eicu", "central", 3.0, seed), SCORES)
+        found.keep(Case("eicu", "central", 3.0, seed), SCORES)
     return found
 
 
@@ -66,15 +66,15 @@ def results(tmp_path: Path) -> ResultsFile:
     ],
 )
 def test_a_measure_is_won_by_the_better_mean(results: ResultsFile, scores: dict[str, float], won: set[str]) -> None:
-    results.keep(Cell("eicu", "independent", 3.0, 0), SCORES | scores)
+    results.keep(Case("eicu", "independent", 3.0, 0), SCORES | scores)
     found = lost_to(results.frame(), "eicu", "independent", 3.0)
     assert found == (tuple(name for name in COMPARED if name not in won), 1)
 
 
 def test_only_seeds_that_both_have_are_compared(results: ResultsFile) -> None:
     worse = {name: 0.99 if "tvd" in name else 0.5 for name in COMPARED}
-    results.keep(Cell("eicu", "ctgan", 0.0, 1), SCORES)
-    results.keep(Cell("eicu", "ctgan", 0.0, 2), worse)
+    results.keep(Case("eicu", "ctgan", 0.0, 1), SCORES)
+    results.keep(Case("eicu", "ctgan", 0.0, 2), worse)
     frame = results.frame()
     # CTGAN has no budget, so it is compared at every epsilon.
     assert lost_to(frame, "eicu", "ctgan", 3.0) == (tuple(COMPARED), 1)

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from common.errors import DataError, StudyError
 from common.evaluation.visits.measures import VISIT_MEASURES
 from common.tables.raw import as_text
-from simulations.benchmark.questions import CellOptions
-from simulations.benchmark.results import Cell, ResultsFile
-from simulations.benchmark.runner import cells_of
+from simulations.benchmark.questions import CaseOptions
+from simulations.benchmark.results import Case, ResultsFile
+from simulations.benchmark.runner import cases_of
 from simulations.benchmark.visits.arms import VISIT_ARMS
 from simulations.benchmark.visits.page import HEADINGS, visits_markdown
 from simulations.benchmark.visits.questions import VISITS, PatientSplit, measure_visits
@@ -38,14 +38,14 @@ def source(tmp_path: Path) -> OwnVisits:
 
 class TestSplit:
     def test_patients_are_split_and_not_visits(self, source: OwnVisits) -> None:
-        split = PatientSplit.of(source, Cell("visits", "bootstrap", 0.0, 0), CellOptions())
+        split = PatientSplit.of(source, Case("visits", "bootstrap", 0.0, 0), CaseOptions())
         train, test = set(split.train["id"]), set(split.test["id"])
         assert not train & test
         assert (len(train), len(test)) == (400, 100)
 
     def test_seed_decides_the_split(self, source: OwnVisits) -> None:
         first, second, again = (
-            PatientSplit.of(source, Cell("visits", "bootstrap", 0.0, seed), CellOptions()).test for seed in (0, 1, 0)
+            PatientSplit.of(source, Case("visits", "bootstrap", 0.0, seed), CaseOptions()).test for seed in (0, 1, 0)
         )
         assert first.equals(again)
         assert set(first["id"]) != set(second["id"])
@@ -53,7 +53,7 @@ class TestSplit:
 
 class TestArms:
     def test_bootstrap_is_close_to_real_patients(self, source: OwnVisits) -> None:
-        values = measure_visits(source, Cell("visits", "bootstrap", 0.0, 0), CellOptions())
+        values = measure_visits(source, Case("visits", "bootstrap", 0.0, 0), CaseOptions())
         assert values.keys() == set(VISITS.columns) - {"table", "arm", "epsilon", "seed"}
         assert values["visits_per_patient"] < 0.2
         assert values["spent"] is None
@@ -61,7 +61,7 @@ class TestArms:
     @pytest.mark.slow
     @pytest.mark.parametrize("arm", [name for name, arm in VISIT_ARMS.items() if arm.has_budget])
     def test_private_arm_spends_its_epsilon(self, source: OwnVisits, arm: str) -> None:
-        values = measure_visits(source, Cell("visits", arm, 3.0, 0), CellOptions(is_smoke=True))
+        values = measure_visits(source, Case("visits", arm, 3.0, 0), CaseOptions(is_smoke=True))
         assert 2.5 < values["spent"] <= 3.0
         assert values["hospitals"] == (4 if arm.endswith("-4") else 1)
         assert all(values[key] is not None for key in VISIT_MEASURES)
@@ -99,24 +99,24 @@ class TestPage:
     def test_page_lists_arms_and_what_is_missing(self) -> None:
         row = {"table": "pbcseq", "arm": "bootstrap", "epsilon": 0.0, "seed": 0} | dict.fromkeys(VISIT_MEASURES, 0.25)
         frame = pd.DataFrame([row], columns=list(VISITS.columns))
-        text = visits_markdown(frame, [Cell("pbcseq", "flattened", 3.0, 0)], [])
+        text = visits_markdown(frame, [Case("pbcseq", "flattened", 3.0, 0)], [])
         assert "| real patients, resampled | - | 1 | 0.250 |" in text
         assert "| pbcseq | flattened | 3 / 0 | not run yet |" in text
         assert HEADINGS.keys() == VISIT_MEASURES.keys()
 
     def test_cells_are_those_of_visit_arms(self) -> None:
         source = ClinicalVisits("pbcseq", Path())
-        cells = cells_of([source], ["bootstrap", "flattened"], [3, 10], [0], among=VISIT_ARMS)
-        assert [(cell.arm, cell.epsilon) for cell in cells] == [
+        cases = cases_of([source], ["bootstrap", "flattened"], [3, 10], [0], among=VISIT_ARMS)
+        assert [(case.arm, case.epsilon) for case in cases] == [
             ("bootstrap", 0), ("flattened", 3), ("flattened", 10)
         ]  # fmt: skip
         with pytest.raises(StudyError, match="unknown arm 'central'"):
-            cells_of([source], ["central"], [3], [0], among=VISIT_ARMS)
+            cases_of([source], ["central"], [3], [0], among=VISIT_ARMS)
 
     def test_command_writes_results_and_page(self, source: OwnVisits, tmp_path: Path) -> None:
         out = tmp_path / "out"
         arguments = ["--data", str(source.path), "--study", str(source.study), "--arms", "bootstrap", "--seeds", "0"]
         done = CliRunner().invoke(app, ["benchmark", "visits", *arguments, "--processes", "1", "--out", str(out)])
         assert done.exit_code == 0, done.output
-        assert len(ResultsFile(out / VISITS.file, VISITS.columns).cells()) == 1
+        assert len(ResultsFile(out / VISITS.file, VISITS.columns).cases()) == 1
         assert "real patients, resampled" in (out / "visits.md").read_text()
