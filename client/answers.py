@@ -69,7 +69,7 @@ class AcceptedRun:
 
     def slot(self, request: AnyRequest, attempt: int = 0) -> Slot:
         """Return the ledger's slot for the answer; `attempt` is 0 for a reply without a mask."""
-        return Slot(self.plan.fingerprint, request.run_id, *position_of(request), attempt)
+        return Slot(self.plan.fingerprint, request.run_id, *phase_and_round(request), attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Answering:
     reply: Callable[[str, Any], Message]
 
 
-def position_of(request: AnyRequest) -> tuple[str, int]:
+def phase_and_round(request: AnyRequest) -> tuple[str, int]:
     """Return the phase and the round that a request belongs to; the round is 0 in a phase that is answered once."""
     return (request.phase if isinstance(request, CountsRequest) else ROUNDS), request.round
 

@@ -2,7 +2,7 @@
 
 | declared | may leave because |
 |---|---|
-| public | it says nothing about a record: names, and the position of the ledger |
+| public | it says nothing about a record: names, and the ledger head |
 | enumerated | it is one of a fixed list of words |
 | accounted | the ledger holds the entry that pays for it, and exactly these bytes as its answer |
 | keyed | keys, encrypted shares and signatures: independent of any record, of exactly the prescribed length |
@@ -52,7 +52,7 @@ class Permit:
     """What the site itself knows about the reply that is about to leave.
 
     Attributes:
-        receipt: position of the ledger; None if the reply does not contain it.
+        receipt: the ledger head; None if the reply does not contain it.
         answer: the answer that the ledger stores for the request; None if nothing was charged.
         counts: required length of the vector of counts; None if it must not leave without a mask.
         masked: required length of the masked vector.

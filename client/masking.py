@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from client.answers import position_of
+from client.answers import phase_and_round
 from client.gate import Permit
 from client.peers import Peers, Seen
 from common.arrays import Integers, Words
@@ -161,7 +161,7 @@ class Masking:
         question = from_bytes(request.question.tobytes())
         if digest(question) != session.context.question or not isinstance(question, QUESTIONS):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "the masked phase began with another question")
-        if (question.run_id, *position_of(question)) != (request.run_id, request.phase, request.round):
+        if (question.run_id, *phase_and_round(question)) != (request.run_id, request.phase, request.round):
             raise PolicyRefusal(Reason.PLAN_MISMATCH, "the question belongs to another phase or round")
         asked = digest(request)
         if live.received not in ("", asked):

@@ -166,8 +166,8 @@ class NoisyCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """A place in ordered cells: the index of a cell, and the fraction of its patients that come before."""
+class CellPoint:
+    """A point in ordered cells: the index of a cell, and the fraction of its patients that come before."""
 
     cell: int
     fraction: float
@@ -196,24 +196,24 @@ class Cumulative:
         around = np.maximum(deviations, np.append(deviations[1:], 0.0))
         return replace(self, reach=np.hypot(self.reach, normal_quantile(LEVEL) * around))
 
-    def quantile(self) -> tuple[Position, Position, Position]:
+    def quantile(self) -> tuple[CellPoint, CellPoint, CellPoint]:
         """Return the quantile, and the lower and the upper limit of its interval."""
         upper, lower = self.values + self.reach, self.values - self.reach
         return self._first(self.values), self._first(upper), self._last(lower)
 
-    def _first(self, values: Floats) -> Position:
+    def _first(self, values: Floats) -> CellPoint:
         reached = np.flatnonzero(values >= self.level)
         return self._within(values, int(reached[0]) if len(reached) else len(values) - 1)
 
-    def _last(self, values: Floats) -> Position:
+    def _last(self, values: Floats) -> CellPoint:
         below = np.flatnonzero(values < self.level)
         return self._within(values, min(int(below[-1]) + 1, len(values) - 1) if len(below) else 0)
 
-    def _within(self, values: Floats, cell: int) -> Position:
+    def _within(self, values: Floats, cell: int) -> CellPoint:
         before = float(values[cell - 1]) if cell else 0.0
         step = float(values[cell]) - before
         fraction = (self.level - before) / step if step > 0 else 1.0
-        return Position(cell, min(max(fraction, 0.0), 1.0))
+        return CellPoint(cell, min(max(fraction, 0.0), 1.0))
 
 
 def _between(value: float, powers: tuple[float, float, float], low: float, high: float) -> Interval:

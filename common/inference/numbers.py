@@ -22,7 +22,7 @@ import numpy as np
 from common.arrays import Floats, Integers
 from common.columns.parts import Parts
 from common.inference.counts import Table
-from common.inference.noisy import UNKNOWN, Interval, NoisyCounts, Position
+from common.inference.noisy import UNKNOWN, CellPoint, Interval, NoisyCounts
 
 LEAST_PATIENTS = 2.0
 """In a bin of fewer patients, by noisy counts, numbers are taken to lie evenly between its bounds."""
@@ -69,8 +69,8 @@ class Numbers:
         order, known = self.parts.is_number, (~np.isnan(self.parts.lows)).astype(np.float64)
         middles = np.nan_to_num(self.parts.middles)
 
-        def value(position: Position) -> tuple[int, float]:
-            return int(order[position.cell]), position.fraction
+        def value(point: CellPoint) -> tuple[int, float]:
+            return int(order[point.cell]), point.fraction
 
         quantiles = []
         for level in levels:
@@ -108,7 +108,7 @@ class Numbers:
         quantiles, deviations = [], bins.noise_within() * parts
         for level in levels:
             running = table.counts.cumulative(first, mine, level).less_certain(deviations)
-            middle, low, high = (bins.within(position, tilts[position.cell]) for position in running.quantile())
+            middle, low, high = (bins.within(point, tilts[point.cell]) for point in running.quantile())
             quantiles.append(self._interval(middle, low, high))
         return NumberFigures(total, mean, math.sqrt(variance) if variance > 0 else math.nan, tuple(quantiles))
 
@@ -225,20 +225,20 @@ class Bins:
             deviations.append(min(0.5, math.sqrt(variance) / max(patients, LEAST_PATIENTS)))
         return np.array(deviations)
 
-    def within(self, position: Position, tilt: float) -> tuple[int, float]:
+    def within(self, point: CellPoint, tilt: float) -> tuple[int, float]:
         """Return the part, and the fraction of it, below which a fraction of the group's patients in a bin are.
 
         Args:
-            position: bin and fraction.
+            point: bin and fraction.
             tilt: of the group in the bin, as `tilts` gives it.
         """
-        members = self._members[position.cell]
+        members = self._members[point.cell]
         middles = self._numbers.parts.middles[members]
-        weights = self._numbers.parts.weights[members] * np.maximum(0, 1 + tilt * (middles - self.means[position.cell]))
+        weights = self._numbers.parts.weights[members] * np.maximum(0, 1 + tilt * (middles - self.means[point.cell]))
         total = weights.sum()
         weights = weights / total if total > 0 else np.full(len(members), 1 / len(members))
         running = np.cumsum(weights)
-        index = min(int(np.searchsorted(running, position.fraction - 1e-12)), len(members) - 1)
+        index = min(int(np.searchsorted(running, point.fraction - 1e-12)), len(members) - 1)
         before = running[index] - weights[index]
-        fraction = (position.fraction - before) / weights[index] if weights[index] > 0 else 1.0
+        fraction = (point.fraction - before) / weights[index] if weights[index] > 0 else 1.0
         return int(members[index]), min(max(fraction, 0.0), 1.0)

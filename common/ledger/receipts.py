@@ -15,7 +15,7 @@ MAX_COUNTER = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A position in a ledger's chain: the number of an entry, and its hash (hex), which covers all entries up to it."""
+    """A ledger head: the number of an entry, and its hash (hex), which covers all entries up to it."""
 
     counter: int
     head: str

@@ -108,7 +108,7 @@ class Measurements:
 
     @cached_property
     def _reference(self) -> int:
-        """Position of the first table of several columns, or else of the first table."""
+        """Index of the first table of several columns, or else of the first table."""
         return next((number for number, query in enumerate(self.queries) if len(query.columns) > 1), 0)
 
     @property

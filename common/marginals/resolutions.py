@@ -154,7 +154,7 @@ class Resolutions:
         return max((level for level in self.levels if FULL < level.groups <= groups), key=lambda level: level.groups)
 
     def level_of(self, groups: int) -> int:
-        """Return the position of the resolution with this number of groups."""
+        """Return the index of the resolution with this number of groups."""
         return [level.groups for level in self.levels].index(groups)
 
 

@@ -1,1 +1,1 @@
-"""Studies on OMOP CDM databases: cohort and features, and the SQL that they are compiled to."""
+"""Studies on OMOP CDM databases: study cohort and features, and the SQL that they are compiled to."""

@@ -23,7 +23,7 @@ def schema_section(extraction: Extraction) -> dict[str, Any]:
     low, high = visits.window
     day = {"kind": "numeric", "name": DAY, "lower": float(low), "upper": float(high), "unit": "days"}
     section: dict[str, Any] = {
-        "columns": [day | {"description": "Day of the visit, from the index"}, *columns],
+        "columns": [day | {"description": "Day of the visit, from the index date"}, *columns],
         "patient": PERSON_ID,
         "time": DAY,
         "most_visits": visits.most_visits,
@@ -36,7 +36,7 @@ def column_settings(feature: Feature, extraction: Extraction) -> dict[str, Any]:
 
     Args:
         feature: the feature.
-        extraction: all of them, with the cohort, whose ages are the default bounds of an age.
+        extraction: all of them, with the study cohort, whose ages are the default bounds of an age.
     """
     shared: dict[str, Any] = {"name": feature.name}
     if feature.description is not None:
@@ -59,13 +59,13 @@ def column_settings(feature: Feature, extraction: Extraction) -> dict[str, Any]:
 
 
 def bounds(feature: Feature, extraction: Extraction) -> tuple[float, float]:
-    """Return the bounds of a feature that is a number; an age has the cohort's where it has none of its own.
+    """Return the bounds of a feature that is a number; an age has the study cohort's where it has none of its own.
 
     Args:
         feature: the feature.
         extraction: all of them.
     """
-    low, high = extraction.cohort.age
+    low, high = extraction.study_cohort.age
     lower = float(low) if feature.lower is None else feature.lower
     upper = float(max(high, low + 1)) if feature.upper is None else feature.upper
     return lower, upper

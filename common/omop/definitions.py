@@ -1,4 +1,4 @@
-"""The sections of a study on OMOP databases: `[source]`, `[cohort]`, `[[features]]` and `[visits]`.
+"""The sections of a study on OMOP databases: `[source]`, `[study_cohort]`, `[[features]]` and `[visits]`.
 
 They say who is in the table and what its columns are, in concepts and days, so that every hospital makes the same table
 from its own database. They are public, approved as text, and checked here without a database.
@@ -19,7 +19,7 @@ LARGEST_CONCEPT = 2**31 - 1
 """Concept ids are 32-bit integers; those above two billion are a hospital's own."""
 
 LONGEST_DAYS = 36_525
-"""Most days of a window before or after the index: a hundred years."""
+"""Most days of a window before or after the index date: a hundred years."""
 
 LARGEST_BOUND, MOST_DECIMALS = 1e11, 6
 """Largest bound and most decimals of a value: values are summed exactly, as decimal numbers of 18 digits."""
@@ -34,7 +34,7 @@ Result = Literal["yes-no", "count", "days", "number", "labels"]
 """What a feature's column holds."""
 
 PERSON_NUMBERS = ("age", "year of birth")
-"""Fields of a person that are numbers: years between year of birth and index, and the year itself."""
+"""Fields of a person that are numbers: years between year of birth and index date, and the year itself."""
 
 KEYS: dict[Result, frozenset[str]] = {
     "yes-no": frozenset(),
@@ -76,12 +76,12 @@ class Selection(Frozen):
         return concepts
 
 
-class OmopCohort(Selection):
-    """`[cohort]`: whose rows the table has. In messages and pages it is the *study cohort*; a ledger has a cohort, too.
+class StudyCohort(Selection):
+    """`[study_cohort]`: whose rows the table has. The *cohort* without *study* is that of a ledger.
 
-    The index is the day of a person's first event of these concepts. The person belongs to the cohort if one
-    observation period holds the index and the `prior_observation_days` before it, and the age is in the range: index
-    year minus year of birth, both ends included. The rule looks at one person alone.
+    The index date is the day of a person's first event of these concepts. The person belongs to the study cohort if one
+    observation period holds the index date and the `prior_observation_days` before it, and the age (year of the index
+    date minus year of birth) is in the range, both ends included. The rule looks at one person alone.
     """
 
     domain: EventDomain
@@ -93,14 +93,14 @@ class OmopCohort(Selection):
     def _check(self) -> Self:
         low, high = self.age
         if not 0 <= low <= high <= 150:
-            raise ValueError(f"[cohort] age = [{low}, {high}] is no range of years; write the lower age first")
+            raise ValueError(f"[study_cohort] age = [{low}, {high}] is no range of years; write the lower age first")
         return self
 
 
 class Visits(Selection):
     """`[visits]`: which visits of a person are rows, for features with summary "each visit".
 
-    A visit starts in the window around the index. Without concepts, visits of every kind are rows.
+    A visit starts in the window around the index date. Without concepts, visits of every kind are rows.
     """
 
     window: tuple[Days, Days] = Field(strict=False)
@@ -118,10 +118,10 @@ class Visits(Selection):
 class Feature(Selection):
     """`[[features]]`: one column of the table.
 
-    A feature of a person has a `field`. Any other has concepts, a window in days around the index (both ends included),
-    and a summary: `any` is yes or no, `count` a number of events, `first` and `last` the value of that event or, of
-    events without values, its day after the index, `mean` the mean value. With "each visit" the column has a value for
-    every visit: the last value there, or else yes or no.
+    A feature of a person has a `field`. Any other has concepts, a window in days around the index date (both ends
+    included), and a summary: `any` is yes or no, `count` a number of events, `first` and `last` the value of that event
+    or, of events without values, its day after the index date, `mean` the mean value. With "each visit" the column has
+    a value for every visit: the last value there, or else yes or no.
 
     Values are numbers where `units` lists the unit concepts that are read, each with the factor to the study's unit (0
     stands for no unit), and labels where `values` says which concepts make which label.
@@ -173,7 +173,7 @@ class Feature(Selection):
         if unused:
             raise ValueError(f"feature '{self.name}' has no use for {sorted(unused)[0]}; remove it")
         for key in NEEDED[self.result]:
-            is_age = self.field == "age"  # its bounds are the cohort's unless it has its own
+            is_age = self.field == "age"  # its bounds are the study cohort's unless it has its own
             if getattr(self, key) in (None, {}) and not is_age:
                 raise ValueError(f"feature '{self.name}' lacks {key}; add it")
         self._check_values()
@@ -244,7 +244,7 @@ class Extraction(Frozen):
     """What is taken from a hospital's OMOP database: all sections together, which fit each other."""
 
     source: OmopSource
-    cohort: OmopCohort
+    study_cohort: StudyCohort
     features: tuple[Feature, ...] = Field(min_length=2, max_length=500, strict=False)
     visits: Visits | None = None
 
@@ -268,7 +268,7 @@ def straddles(feature: Feature, target: Feature) -> bool:
 
     Args:
         feature: another feature.
-        target: the feature that is predicted, whose window starts at the index or later.
+        target: the feature that is predicted, whose window starts at the index date or later.
     """
     if feature.window is None or target.window is None or target.window[0] < 0:
         return False

@@ -12,7 +12,7 @@ EventDomain = Literal["condition", "drug", "measurement", "observation", "visit"
 """Domains whose tables hold dated events of persons."""
 
 PERSON_ID, DAY = "person_id", "day"
-"""Columns of an OMOP table: the person, who is the patient; and the days from the index to a visit."""
+"""Columns of an OMOP table: the person, who is the patient; and the days from the index date to a visit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from common.omop.columns import bounds
 from common.omop.definitions import Extraction, Feature, Selection, Visits
 from common.omop.domains import EVENTS, PERSON_CONCEPTS, EventTable
 
-COHORT, VISITS = "[cohort]", "[visits]"
+COHORT, VISITS = "[study_cohort]", "[visits]"
 """Titles of the two queries that are about no feature."""
 
 
@@ -25,7 +25,7 @@ COHORT, VISITS = "[cohort]", "[visits]"
 class SqlText:
     """One query, and what it makes: a feature by its name, or what `COHORT` and `VISITS` say.
 
-    The cohort's rows are (person_id); a feature's are (person_id, feature_value), one for each person of the cohort.
+    The study cohort's rows are (person_id); a feature's are (person_id, feature_value), one for each of these persons.
     Those of the visits are (visit_occurrence_id, person_id, visit_day), and those of a feature of visits
     (visit_occurrence_id, feature_value).
     """
@@ -40,8 +40,8 @@ class SqlText:
 
 
 def queries(extraction: Extraction) -> tuple[SqlText, ...]:
-    """Return the query of the cohort, that of the visits where there are some, and that of every feature, in order."""
-    every = [SqlText(COHORT, _with(extraction) + "SELECT person_id\nFROM cohort\nORDER BY person_id\n")]
+    """Return the queries of the study cohort, of the visits where there are some, and of every feature, in order."""
+    every = [SqlText(COHORT, _with(extraction) + "SELECT person_id\nFROM study_cohort\nORDER BY person_id\n")]
     if extraction.visits is not None:
         ordered = "FROM visits\nORDER BY person_id, visit_day, visit_occurrence_id\n"
         ordered = f"SELECT visit_occurrence_id, person_id, visit_day\n{ordered}"
@@ -61,7 +61,7 @@ def feature_sql(feature: Feature, extraction: Extraction) -> str:
 
     Args:
         feature: the feature.
-        extraction: all of them, with cohort and visits.
+        extraction: all of them, with study cohort and visits.
     """
     if feature.domain == "person":
         return _with(extraction) + _of_person(feature)
@@ -71,8 +71,8 @@ def feature_sql(feature: Feature, extraction: Extraction) -> str:
         match += "\n  AND event.person_id = visits.person_id"
     else:
         assert feature.window is not None, "checked by the feature"
-        rows, key, match = "cohort", "person_id", "event.person_id = cohort.person_id"
-        match += f"\n  AND event.event_date - cohort.index_date {_between(feature.window)}"
+        rows, key, match = "study_cohort", "person_id", "event.person_id = study_cohort.person_id"
+        match += f"\n  AND event.event_date - study_cohort.index_date {_between(feature.window)}"
     joined = f"FROM {rows}\nLEFT JOIN (\n{indent(events_sql(feature, extraction), '  ')}) event\n  ON {match}\n"
     common = _with(extraction, extraction.visits if feature.is_of_visit else None)
     if feature.result in ("number", "labels") and feature.summary != "mean":
@@ -122,8 +122,8 @@ UNIT = "COALESCE(unit_concept_id, 0)"
 
 
 def entry_sql(extraction: Extraction) -> str:
-    """Return the query of every person's index: the day of the first event of the cohort's concepts."""
-    cohort = extraction.cohort
+    """Return the query of every person's index date: the day of the first event of the study cohort's concepts."""
+    cohort = extraction.study_cohort
     events = EVENTS[cohort.domain]
     return (
         f"SELECT person_id, MIN(CAST({events.date} AS DATE)) AS index_date\nFROM {events.table}\n"
@@ -132,8 +132,8 @@ def entry_sql(extraction: Extraction) -> str:
 
 
 def observed_sql(extraction: Extraction) -> str:
-    """Return the condition that an observation period holds the index and the days before it."""
-    days = extraction.cohort.prior_observation_days
+    """Return the condition that an observation period holds the index date and the days before it."""
+    days = extraction.study_cohort.prior_observation_days
     return (
         "EXISTS (\n  SELECT 1\n  FROM observation_period\n  WHERE observation_period.person_id = entry.person_id\n"
         f"    AND entry.index_date - CAST(observation_period_start_date AS DATE) >= {days}\n"
@@ -142,12 +142,12 @@ def observed_sql(extraction: Extraction) -> str:
 
 
 AGE = "EXTRACT(YEAR FROM {rows}.index_date) - person.year_of_birth"
-"""Years between the year of birth and the year of the index: day and month of birth are not given everywhere."""
+"""Years between the year of birth and the year of the index date: day and month of birth are not given everywhere."""
 
 
 def age_sql(extraction: Extraction) -> str:
-    """Return the condition that the age is in the cohort's range."""
-    return f"{AGE.format(rows='entry')} {_between(extraction.cohort.age)}"
+    """Return the condition that the age is in the study cohort's range."""
+    return f"{AGE.format(rows='entry')} {_between(extraction.study_cohort.age)}"
 
 
 def selection_sql(column: str, selection: Selection) -> str:
@@ -171,37 +171,37 @@ def selection_sql(column: str, selection: Selection) -> str:
 
 
 def cohort_sql(extraction: Extraction) -> str:
-    """Return the two named queries `entry` and `cohort`, as they stand behind WITH."""
+    """Return the two named queries `entry` and `study_cohort`, as they stand behind WITH."""
     conditions = f"{indent(observed_sql(extraction), '  ').strip()}\n    AND {age_sql(extraction)}"
     return (
-        f"entry AS (\n{indent(entry_sql(extraction), '  ')}),\ncohort AS (\n"
+        f"entry AS (\n{indent(entry_sql(extraction), '  ')}),\nstudy_cohort AS (\n"
         "  SELECT entry.person_id, entry.index_date\n  FROM entry\n"
         f"  JOIN person ON person.person_id = entry.person_id\n  WHERE {conditions}\n)"
     )
 
 
 def _with(extraction: Extraction, visits: Visits | None = None) -> str:
-    """Return the start of a query: WITH the cohort, and the visits that are rows where they are given."""
+    """Return the start of a query: WITH the study cohort, and the visits that are rows where they are given."""
     text = f"WITH {cohort_sql(extraction)}"
     if visits is None:
         return text + "\n"
     events = EVENTS["visit"]
     selected = indent(selection_sql(events.concept, visits), "    ").strip()
     return (
-        f"{text},\nvisits AS (\n  SELECT visit_occurrence.visit_occurrence_id, cohort.person_id,\n"
-        f"    CAST({events.date} AS DATE) - cohort.index_date AS visit_day\n  FROM cohort\n"
-        f"  JOIN visit_occurrence ON visit_occurrence.person_id = cohort.person_id\n  WHERE {selected}\n"
-        f"    AND CAST({events.date} AS DATE) - cohort.index_date {_between(visits.window)}\n)\n"
+        f"{text},\nvisits AS (\n  SELECT visit_occurrence.visit_occurrence_id, study_cohort.person_id,\n"
+        f"    CAST({events.date} AS DATE) - study_cohort.index_date AS visit_day\n  FROM study_cohort\n"
+        f"  JOIN visit_occurrence ON visit_occurrence.person_id = study_cohort.person_id\n  WHERE {selected}\n"
+        f"    AND CAST({events.date} AS DATE) - study_cohort.index_date {_between(visits.window)}\n)\n"
     )
 
 
 def _of_person(feature: Feature) -> str:
     assert feature.field is not None, "checked by the feature"
-    value = {"age": AGE.format(rows="cohort"), "year of birth": "person.year_of_birth"}.get(feature.field)
+    value = {"age": AGE.format(rows="study_cohort"), "year of birth": "person.year_of_birth"}.get(feature.field)
     value = value or f"person.{PERSON_CONCEPTS[feature.field]}"
     return (
-        f"SELECT cohort.person_id, {value} AS feature_value\nFROM cohort\n"
-        "JOIN person ON person.person_id = cohort.person_id\nORDER BY cohort.person_id\n"
+        f"SELECT study_cohort.person_id, {value} AS feature_value\nFROM study_cohort\n"
+        "JOIN person ON person.person_id = study_cohort.person_id\nORDER BY study_cohort.person_id\n"
     )
 
 
@@ -222,9 +222,9 @@ def _aggregate(feature: Feature) -> str:
         case "mean":
             return "AVG(event.feature_value)"
         case "first":
-            return "MIN(event.event_date - cohort.index_date)"
+            return "MIN(event.event_date - study_cohort.index_date)"
         case "last":
-            return "MAX(event.event_date - cohort.index_date)"
+            return "MAX(event.event_date - study_cohort.index_date)"
         case _:
             return "CASE WHEN COUNT(event.event_id) > 0 THEN 1 ELSE 0 END"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from common.omop.definitions import Extraction, Feature, OmopCohort, Selection, Visits
+from common.omop.definitions import Extraction, Feature, Selection, StudyCohort, Visits
 from common.omop.sql import digest, queries
 
 RESULTS = {
@@ -24,7 +24,7 @@ def what_is_taken(extraction: Extraction) -> list[str]:
         "The table is taken from the hospital's OMOP database, once, at import. Definitions and SQL texts together "
         "have the SHA-256",
         f"    {digest(extraction)}",
-        _cohort(extraction.cohort),
+        _cohort(extraction.study_cohort),
     ]
     if extraction.visits is not None:
         lines.append(_visits(extraction.visits))
@@ -39,7 +39,7 @@ def sql_lines(extraction: Extraction) -> list[str]:
     return lines
 
 
-def _cohort(cohort: OmopCohort) -> str:
+def _cohort(cohort: StudyCohort) -> str:
     return (
         f"A patient is in the table whose first {cohort.domain} of {_concepts(cohort)} came at the age of "
         f"{cohort.age[0]} to {cohort.age[1]}, observed for {cohort.prior_observation_days} days before. That day is "

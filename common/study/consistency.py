@@ -57,11 +57,11 @@ def _check_extraction(study: Study) -> None:
     """Refuse sections about an OMOP database that are incomplete, or that contradict the others."""
     extraction = study.extraction
     if extraction is None:
-        sections = ("[source]", "[cohort]", "[[features]]", "[visits]")
-        values = (study.source, study.cohort, study.features, study.visits)
+        sections = ("[source]", "[study_cohort]", "[[features]]", "[visits]")
+        values = (study.source, study.study_cohort, study.features, study.visits)
         first = next((section for section, value in zip(sections, values, strict=True) if value), None)
         if first is not None:
-            raise ValueError(f'{first} is for studies on OMOP databases; add [source] kind = "omop" and [cohort]')
+            raise ValueError(f'{first} is for studies on OMOP databases; add [source] kind = "omop" and [study_cohort]')
         return
     if study.declared != Schema.model_validate(schema_section(extraction)):
         raise ValueError("[schema] follows from [[features]] in a study on OMOP databases; remove it")

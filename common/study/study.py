@@ -15,7 +15,7 @@ from common.columns.image import Image
 from common.columns.kinds import KINDS
 from common.errors import StudyError, cause_of
 from common.omop.columns import schema_section
-from common.omop.definitions import Extraction, Feature, OmopCohort, OmopSource, Visits
+from common.omop.definitions import Extraction, Feature, OmopSource, StudyCohort, Visits
 from common.settings import Frozen, Place, explain, is_unset, toml_problem
 from common.study.consistency import check_sections
 from common.study.courses import Course
@@ -43,13 +43,13 @@ from common.study.synthesizers import (
 class Study(Frozen):
     """A whole study. `declared` is the `[schema]` section, `table` the columns that are counted and synthesized.
 
-    A study on OMOP databases has `source`, `cohort`, `features` and perhaps `visits` (`common.omop.definitions`); its
+    A study on OMOP databases has `source`, `study_cohort`, `features` and perhaps `visits` (`common.omop.definitions`);
     `[schema]` follows from the features.
     """
 
     about: About = Field(alias="study")
     source: OmopSource | None = Field(default=None, exclude_if=is_unset)
-    cohort: OmopCohort | None = Field(default=None, exclude_if=is_unset)
+    study_cohort: StudyCohort | None = Field(default=None, exclude_if=is_unset)
     features: tuple[Feature, ...] = Field(default=(), strict=False, exclude_if=is_unset)
     visits: Visits | None = Field(default=None, exclude_if=is_unset)
     declared: Schema = Field(alias="schema")
@@ -76,9 +76,11 @@ class Study(Frozen):
     @property
     def extraction(self) -> Extraction | None:
         """What is taken from a hospital's OMOP database; None where the hospital has a table."""
-        if self.source is None or self.cohort is None:
+        if self.source is None or self.study_cohort is None:
             return None
-        return Extraction(source=self.source, cohort=self.cohort, features=self.features, visits=self.visits)
+        return Extraction(
+            source=self.source, study_cohort=self.study_cohort, features=self.features, visits=self.visits
+        )
 
     @property
     def has_visits(self) -> bool:
@@ -266,7 +268,7 @@ def _with_schema(document: dict[str, Any]) -> dict[str, Any]:
 _SECTIONS: dict[str, type[Frozen]] = {
     "study": About,
     "source": OmopSource,
-    "cohort": OmopCohort,
+    "study_cohort": StudyCohort,
     "features": Feature,
     "visits": Visits,
     "hospitals": HospitalFacts,

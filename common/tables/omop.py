@@ -1,4 +1,4 @@
-"""Take a study's table from an OMOP database: run the approved SQL of the cohort and of every feature once.
+"""Take a study's table from an OMOP database: run the approved SQL of the study cohort and of every feature once.
 
 The file of such a table is the study (TOML) with `[source] kind = "omop"`; `database` in `[read]` names the database,
 and `schemas` where its tables are, if the account does not know. The connection only reads.

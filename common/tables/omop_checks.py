@@ -14,6 +14,7 @@ from common.errors import DataError
 from common.omop.definitions import Extraction, Feature, Selection
 from common.omop.domains import EVENTS, OTHER_TABLES, VOCABULARY
 from common.omop.sql import (
+    COHORT,
     UNIT,
     age_sql,
     cohort_sql,
@@ -44,7 +45,7 @@ def check_database(ask: Ask, extraction: Extraction) -> list[str]:
 
     Raises:
         DataError: the database is of another version or lacks a table, a concept is unknown, the study
-            cohort is empty, or values have units that the study does not list.
+            study cohort is empty, or values have units that the study does not list.
     """
     notices = _check_version(ask)
     _check_vocabulary(ask)
@@ -58,7 +59,7 @@ def check_database(ask: Ask, extraction: Extraction) -> list[str]:
 
 def needed_tables(extraction: Extraction) -> dict[str, tuple[str, ...]]:
     """Return the tables that a study reads, with the columns that it needs."""
-    domains = {extraction.cohort.domain, *(feature.domain for feature in extraction.features)}
+    domains = {extraction.study_cohort.domain, *(feature.domain for feature in extraction.features)}
     if extraction.visits is not None:
         domains.add("visit")
     events = {EVENTS[domain].table: EVENTS[domain].columns for domain in sorted(domains) if domain in EVENTS}
@@ -101,7 +102,8 @@ def _check_vocabulary(ask: Ask) -> None:
 
 def _check_concepts(ask: Ask, extraction: Extraction) -> list[str]:
     """Return notices about concepts that hardly match anything, or raise `DataError` for unknown ones."""
-    selections: list[tuple[str, str, Selection]] = [("[cohort]", extraction.cohort.domain, extraction.cohort)]
+    cohort = extraction.study_cohort
+    selections: list[tuple[str, str, Selection]] = [(COHORT, cohort.domain, cohort)]
     if extraction.visits is not None:
         selections.append(("[visits]", "visit", extraction.visits))
     events = [feature for feature in extraction.features if feature.domain != "person"]
@@ -151,12 +153,12 @@ def _concepts(ask: Ask, concepts: list[int]) -> dict[int, tuple[str, str, str]]:
 
 
 def _check_cohort(ask: Ask, extraction: Extraction) -> list[str]:
-    """Return how many persons each condition of the cohort leaves, or raise `DataError` where it leaves none."""
+    """Return how many persons each condition of the study cohort leaves, or raise `DataError` where it leaves none."""
     entry = f"WITH entry AS (\n{entry_sql(extraction)})\nSELECT COUNT(*) FROM entry"
-    cohort, (low, high) = extraction.cohort, extraction.cohort.age
+    cohort, (low, high) = extraction.study_cohort, extraction.study_cohort.age
     joined = f"{entry} JOIN person ON person.person_id = entry.person_id WHERE {observed_sql(extraction)}"
     steps = {
-        "have an event of the cohort's concepts": entry,
+        "have an event of the study cohort's concepts": entry,
         f"were observed on that day and {cohort.prior_observation_days} days before": joined,
         f"were {low} to {high} years old": f"{joined} AND {age_sql(extraction)}",
     }
@@ -166,7 +168,7 @@ def _check_cohort(ask: Ask, extraction: Extraction) -> list[str]:
         if not persons:
             before = f" ({'; '.join(text)})" if text else ""
             raise DataError(
-                f"the study cohort is empty: no persons {condition}{before}; correct [cohort], or do not take part"
+                f"the study cohort is empty: no persons {condition}{before}; correct {COHORT}, or do not take part"
             )
         text.append(f"{persons} {condition}")
     return [f"study cohort, persons: {'; of them '.join(text)}"]
@@ -175,11 +177,11 @@ def _check_cohort(ask: Ask, extraction: Extraction) -> list[str]:
 def _check_units(ask: Ask, feature: Feature, extraction: Extraction) -> list[str]:
     """Return notices about values in other units, or raise `DataError` where the study refuses them."""
     events = EVENTS[feature.domain]
-    when = f"CAST(event.{events.date} AS DATE) - cohort.index_date"
+    when = f"CAST(event.{events.date} AS DATE) - study_cohort.index_date"
     window = f" AND {when} BETWEEN {feature.window[0]} AND {feature.window[1]}" if feature.window else ""
     rows = ask(
-        f"WITH {cohort_sql(extraction)}\nSELECT {UNIT}, COUNT(*) FROM cohort\n"
-        f"JOIN {events.table} event ON event.person_id = cohort.person_id\n"
+        f"WITH {cohort_sql(extraction)}\nSELECT {UNIT}, COUNT(*) FROM study_cohort\n"
+        f"JOIN {events.table} event ON event.person_id = study_cohort.person_id\n"
         f"WHERE {selection_sql(events.concept, feature)} AND value_as_number IS NOT NULL{window}\nGROUP BY {UNIT}"
     )
     other = {int(unit): int(count) for unit, count in rows if str(int(unit)) not in feature.units}

@@ -353,7 +353,7 @@ def rounds_beyond_those_of_the_plan(patch: Patch) -> None:
 
 @bug
 def one_charge_for_all_rounds_of_classes(patch: Patch) -> None:
-    patch.setattr(answers, "position_of", lambda request: (getattr(request, "phase", "rounds"), 0))
+    patch.setattr(answers, "phase_and_round", lambda request: (getattr(request, "phase", "rounds"), 0))
 
 
 @bug

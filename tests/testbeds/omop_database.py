@@ -19,7 +19,7 @@ STUDY = """
 name = "bleeds"
 [source]
 kind = "omop"
-[cohort]
+[study_cohort]
 domain = "drug"
 concepts = [10]
 prior_observation_days = 30

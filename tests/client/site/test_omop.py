@@ -47,7 +47,7 @@ def test_an_import_takes_the_table_once(site: Site) -> None:
     assert imported.definitions == digest(study.extraction)
     (site.data.parent / "cdm.duckdb").unlink()  # from here on nothing reads the database
     assert check_data(site, study.with_hospitals(FACTS)) == []
-    assert any("61 have an event of the cohort's concepts" in line for line in sentences(imported))
+    assert any("61 have an event of the study cohort's concepts" in line for line in sentences(imported))
 
 
 def test_the_statement_shows_every_text_and_no_count(site: Site) -> None:

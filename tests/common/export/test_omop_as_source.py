@@ -54,7 +54,7 @@ domain = "condition"
 concepts = [{SMOKER}]
 window = [0, 0]
 summary = "any"
-[cohort]
+[study_cohort]
 domain = "visit"
 concepts = [9202]
 age = [0, 150]
@@ -72,7 +72,7 @@ summary = "each visit"
 units = {{ 9529 = 1.0 }}
 lower = 40.0
 upper = 140.0
-[cohort]
+[study_cohort]
 domain = "visit"
 concepts = [9202]
 age = [0, 150]

@@ -53,18 +53,18 @@ class TestStudy:
         assert study.amended(privacy={"epsilon": 2.0}).extraction == study.extraction
 
     def test_without_a_source_has_no_extraction(self) -> None:
-        with pytest.raises(StudyError, match=r"\[cohort\] is for studies on OMOP databases; add \[source\]"):
+        with pytest.raises(StudyError, match=r"\[study_cohort\] is for studies on OMOP databases; add \[source\]"):
             omop_study(('[source]\nkind = "omop"\n', ""), ("[privacy]", SCHEMA + "[privacy]"))
 
     @pytest.mark.parametrize(
         ("old", "new", "cause"),
         [
             ('kind = "omop"', 'kind = "i2b2"', "source.kind"),
-            ("[cohort]\ndomain", "[cohort]\nage_range = [1, 2]\ndomain", "did you mean 'age'"),
+            ("[study_cohort]\ndomain", "[study_cohort]\nage_range = [1, 2]\ndomain", "did you mean 'age'"),
             ("age = [18, 90]", "age = [90, 18]", "no range of years"),
-            ("concepts = [10]", "concepts = []", "cohort.concepts"),
+            ("concepts = [10]", "concepts = []", "study_cohort.concepts"),
             ("concepts = [10]", "concepts = [10, 10]", "concept 10 is listed twice"),
-            ('concepts = [10]', 'concepts = ["10 OR 1 = 1"]', "cohort.concepts.0"),
+            ('concepts = [10]', 'concepts = ["10 OR 1 = 1"]', "study_cohort.concepts.0"),
             ("window = [1, 90]", "window = [90, 1]", "ends before it starts"),
             ("window = [1, 90]\n", "", "add window"),
             ("window = [-365, 0]", "window = [-365, 5]", r"overlaps \[1, 90\] of the target 'bleed'"),

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 def extraction(definitions: list[Definition], **sections: Any) -> Extraction:
     cohort = {"domain": "drug", "concepts": list(NSAID), "prior_observation_days": 400, "age": [35, 44]}
     features = [definition.settings for definition in definitions]
-    return Extraction.model_validate({"source": {"kind": "omop"}, "cohort": cohort, "features": features} | sections)
+    return Extraction.model_validate(
+        {"source": {"kind": "omop"}, "study_cohort": cohort, "features": features} | sections
+    )
 
 
 @pytest.fixture(scope="module")

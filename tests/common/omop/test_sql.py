@@ -12,10 +12,10 @@ from tests.testbeds.omop_database import omop_study
 from tests.testbeds.omop_definitions import DEFINITIONS, NSAID, OF_VISITS
 
 WORDS = """
-and any as asc avg between by case cast cohort converted converted_event count date day decimal desc double else end
+and any as asc avg between by case cast converted converted_event count date day decimal desc double else end
 entry event event_date event_id event_rank exists extract feature_value from group having in index_date interval is join
 left min max not null on or order over partition precision ranked row_number select sum then visit_day visits when where
-union with year coalesce
+study_cohort union with year coalesce
 """
 
 
@@ -24,7 +24,7 @@ def every_extraction() -> Extraction:
     return Extraction.model_validate(
         {
             "source": {"kind": "omop"},
-            "cohort": {"domain": "drug", "concepts": list(NSAID)},
+            "study_cohort": {"domain": "drug", "concepts": list(NSAID)},
             "features": features,
             "visits": {"window": [-10, 10], "most_visits": 4},
         }

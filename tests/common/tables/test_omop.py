@@ -35,13 +35,13 @@ class TestTable:
         }
         assert notices == [
             "CDM version v5.4.0, vocabulary v5.0 2026",
-            "study cohort, persons: 4 have an event of the cohort's concepts; of them 4 were observed on that day and "
-            "30 days before; of them 4 were 18 to 90 years old",
+            "study cohort, persons: 4 have an event of the study cohort's concepts; of them 4 were observed on "
+            "that day and 30 days before; of them 4 were 18 to 90 years old",
         ]
 
     def test_a_feature_may_have_the_name_of_a_section(self, tmp_path: Path) -> None:
-        study = omop_study(('name = "sex"', 'name = "[cohort]"'))
-        assert table(study, omop_database(tmp_path / "cdm.duckdb", persons=2))["[cohort]"] == ["female", "male"]
+        study = omop_study(('name = "sex"', 'name = "[study_cohort]"'))
+        assert table(study, omop_database(tmp_path / "cdm.duckdb", persons=2))["[study_cohort]"] == ["female", "male"]
 
     def test_is_read_like_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
@@ -126,7 +126,7 @@ class TestRefusal:
             ("DELETE FROM drug_exposure", "the study cohort is empty: no persons have an event"),
             (
                 "DELETE FROM observation_period",
-                "no persons were observed .* .60 have an event of the cohort's concepts",
+                "no persons were observed .* .60 have an event of the study cohort's concepts",
             ),
             ("UPDATE person SET year_of_birth = 2015", "no persons were 18 to 90 years old"),
             (
