@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from common.columns.ranges import Range, parse_range
 from common.errors import StudyError
 from common.model import Model
 from common.seeds import seed_for
 from common.study.schema import Schema
 from common.tables.conforming import format_table
-from common.tables.ranges import Range, parse_range
 
 TRIED_ROWS = 10_000
 """Rows from which the fraction that satisfies the conditions is estimated."""

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from common.columns.base import TableColumn
+from common.columns.kinds import KINDS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("client", "common", "server", "simulations")
 
@@ -24,6 +27,21 @@ MANY_PARAMETERS = {
     "client/hospital.py __init__",
 }
 """The functions that take more, each with its reason."""
+
+
+COLUMN_CLASSES = {kind.__name__ for kind in KINDS.values()} | {
+    base.__name__ for kind in KINDS.values() for base in kind.__mro__ if issubclass(base, TableColumn)
+}
+
+MAY_ASK_FOR_A_KIND = (
+    "common/columns/",
+    "common/dictionary/formats/",  # other tools' formats have types of their own, which differ by kind
+    "common/dossier/turtle.py",
+    "common/export/",
+    "common/tables/writing.py",
+    "common/tables/roles.py",  # a date is an identifier by its kind, an age by its bounds
+)
+"""Modules that may ask of which kind a column is; everything else takes what the column says of itself."""
 
 
 def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
@@ -160,6 +178,18 @@ def test_functions_take_few_parameters() -> None:
     own = [(name, node) for name, node in functions() if "/cli/" not in name]
     many = {f"{name} {node.name}" for name, node in own if parameters(node) > MOST_PARAMETERS}
     assert not many - MANY_PARAMETERS
+
+
+def asks_for_a_kind(node: ast.AST) -> bool:
+    """Whether it is `isinstance(value, Kind)` or `case Kind(...)`, of the classes of columns."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+        return any(isinstance(name, ast.Name) and name.id in COLUMN_CLASSES for name in ast.walk(node.args[1]))
+    return isinstance(node, ast.MatchClass) and isinstance(node.cls, ast.Name) and node.cls.id in COLUMN_CLASSES
+
+
+def test_columns_alone_ask_for_a_kind() -> None:
+    asking = {name for name, tree, _ in sources() if any(map(asks_for_a_kind, ast.walk(tree)))}
+    assert not {name for name in asking if not name.startswith(MAY_ASK_FOR_A_KIND)}
 
 
 def test_a_class_name_means_one_class() -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 
 from common.columns.base import TableColumn
-from common.columns.date import Date, Dated
-from common.columns.numeric import Numeric
+from common.columns.date import Date
+from common.columns.questions import plain_numbers
 from common.dossier.card import highest_epsilon, trust
 from common.dossier.facts import RunFacts, TableFile, address, table_files
 
@@ -121,9 +121,9 @@ def _column(name: str, column: TableColumn | None) -> str:
 
 def _datatype(column: TableColumn | None) -> str:
     """Return the type of CSVW that all cells of a column have."""
-    if isinstance(column, Numeric) and not (column.missing_codes or column.below or column.above or column.decimal):
-        return "decimal" if column.decimals else "integer"
-    if isinstance(column, Dated) and column.date_format == "%Y-%m-%d" and isinstance(column, Date):
+    if column is not None and (plain := plain_numbers(column)) is not None and not plain.decimal:
+        return "decimal" if plain.decimals else "integer"
+    if isinstance(column, Date) and column.date_format == "%Y-%m-%d":
         return "date"
     return "integer" if column is None else "string"
 

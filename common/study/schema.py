@@ -14,6 +14,7 @@ from common.columns.categorical import Categorical
 from common.columns.date import Dated
 from common.columns.kinds import parse_column
 from common.columns.numeric import Numeric
+from common.columns.questions import is_plain_time, time_of
 from common.settings import Frozen, Readable, is_unset
 
 DeclaredColumn = Annotated[SerializeAsAny[TableColumn], PlainValidator(parse_column)]
@@ -124,8 +125,7 @@ class Schema(Frozen):
     @property
     def time_column(self) -> Dated | Numeric | None:
         """The declared time of the visits; None where it only orders them, or rows are no visits."""
-        column = next((column for column in self.columns if column.name == self.time), None)
-        return column if isinstance(column, Dated | Numeric) else None
+        return time_of(next((column for column in self.columns if column.name == self.time), None))
 
     @property
     def parts(self) -> int:
@@ -223,10 +223,7 @@ class VisitsSchema(Schema):
 
 def _check_time(column: TableColumn) -> None:
     """Raise `ValueError` if a declared column cannot be the time of visits."""
-    is_plain = isinstance(column, Dated) and column.since is None
-    if isinstance(column, Numeric):
-        is_plain = not (column.missing_codes or column.below or column.above or column.multiples)
-    if not is_plain or column.missing or column.per == "patient":
+    if not is_plain_time(column) or column.missing or column.per == "patient":
         raise ValueError(
             f"column '{column.name}' is the time of the visits: declare a date, or numbers without missing_codes, "
             'multiples, below and above; leave out missing and per = "patient"'

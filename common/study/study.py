@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from common.columns.image import Image
 from common.columns.kinds import KINDS
+from common.columns.questions import images_of
 from common.errors import StudyError, cause_of
 from common.omop.columns import schema_section
 from common.omop.definitions import Extraction, Feature, OmopSource, StudyCohort, Visits
@@ -90,7 +91,7 @@ class Study(Frozen):
     @property
     def images(self) -> tuple[Image, ...]:
         """The columns of images: one at most."""
-        return tuple(column for column in self.declared.columns if isinstance(column, Image))
+        return images_of(self.declared.columns)
 
     @property
     def visits_table(self) -> VisitsSchema:

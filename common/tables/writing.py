@@ -11,7 +11,7 @@ import pandas as pd
 from common.columns.base import TableColumn
 from common.columns.cells import each, number_of, read_date
 from common.columns.date import Date, Dated
-from common.columns.numeric import Numeric
+from common.columns.questions import plain_numbers
 from common.errors import StudyError
 from common.study.schema import Schema
 from common.tables.excel import write_excel
@@ -81,13 +81,14 @@ def typed(raw: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def _typed(cells: pd.Series, column: TableColumn) -> pd.Series:
-    if isinstance(column, Numeric) and not (column.missing_codes or column.below or column.above):
+    if (plain := plain_numbers(column)) is not None:
+        point = plain.decimal or "."
         numbers = pd.Series(
-            each(cells, lambda cell: number_of(cell.replace(column.decimal or ".", "."))),
+            each(cells, lambda cell: number_of(cell.replace(point, "."))),
             index=cells.index,
             dtype="float64",
         )
-        return numbers.astype("Int64") if column.decimals == 0 else numbers
+        return numbers.astype("Int64") if plain.decimals == 0 else numbers
     if isinstance(column, Dated):
         form = column.date_format
         moments = each(cells, lambda cell: read_date(cell, form))

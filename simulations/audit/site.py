@@ -20,7 +20,7 @@ from client.selftest.reader import LAST_DAY, LINE_BREAK, NOTE, PATIENT, VISIT, i
 from client.shard import StreamedShard
 from client.site.config import HOLDOUT_KEY
 from client.site.state import KEY_BYTES
-from common.columns.image import Image
+from common.columns.questions import images_of
 from common.errors import PolicyRefusal, Reason
 from common.ledger.ledger import Ledger
 from common.ledger.receipts import receipts_to_json
@@ -147,9 +147,8 @@ def outlier(schema: Schema) -> pd.DataFrame:
     """Return a raw row with the largest number or last category in every column, so that few rows share its cells."""
     values = {column.name: [column.outlying_cell] for column in schema.columns if column.modeled}
     cells = format_table(conform(pd.DataFrame(values, dtype=object), schema), schema)
-    for column in schema.columns:
-        if isinstance(column, Image):  # written, it would be a score: the pixels are what the sums of images are of
-            cells[column.name] = values[column.name]
+    for image in images_of(schema.columns):  # written, it would be a score: the sums of images are of pixels
+        cells[image.name] = values[image.name]
     return cells
 
 

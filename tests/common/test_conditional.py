@@ -11,10 +11,10 @@ from common.columns.categorical import Categorical
 from common.columns.cells import number_of
 from common.columns.date import Date
 from common.columns.numeric import Numeric
+from common.columns.ranges import Range, parse_range
 from common.conditional import Conditions, fraction_satisfying, parse_conditions, sample_where
 from common.errors import StudyError
 from common.study.schema import Schema
-from common.tables.ranges import Range, parse_range
 from tests.testbeds.clinic import clinic_model
 
 AGE = Numeric(name="age", lower=0, upper=100)
