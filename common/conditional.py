@@ -101,6 +101,12 @@ def sample_where(model: Model, rows: int, seed: int, conditions: Conditions) -> 
 
 
 def fraction_satisfying(model: Model, seed: int, conditions: Conditions) -> float:
-    """Return the fraction of `TRIED_ROWS` rows, drawn without conditions, that satisfy them."""
+    """Return the fraction of `TRIED_ROWS` rows, drawn without conditions, that satisfy them.
+
+    Args:
+        model: the trained model.
+        seed: seed of the rows.
+        conditions: what a row must satisfy.
+    """
     frame = model.sample(TRIED_ROWS, seed_for(seed, "fraction"))
     return float(conditions.satisfied(format_table(frame, model.study.table)).mean())

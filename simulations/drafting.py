@@ -197,7 +197,17 @@ def _rows_to_read(raw: pd.DataFrame, is_known: list[bool], named: NamedColumns) 
 
 
 def check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapping[str, str]) -> None:
-    """Refuse a named column that is not in the table, a target with a second role, and an unknown kind."""
+    """Refuse a named column that is not in the table, a target with a second role, and an unknown kind.
+
+    Args:
+        raw: the raw table.
+        roles: column by role, such as "target"; None where no column has it.
+        kinds: kind by column, as a person says it.
+
+    Raises:
+        ColumnRefused: the target has a second role.
+        StudyError: a column is not in the table, or a kind is unknown.
+    """
     roles = {**roles, **{f"--kind {column}={kind}: column": column for column, kind in kinds.items()}}
     for role, column in roles.items():
         if column is not None and column not in raw.columns:

@@ -34,6 +34,11 @@ class Person(Frozen):
     def named(cls, name: str, position: str, reason: str) -> Person:
         """Return the person that options of a command name.
 
+        Args:
+            name: the person's name.
+            position: what the person is at the hospital.
+            reason: why they decide so; may be empty.
+
         Raises:
             SiteError: name or position is empty, or a text is too long or cannot be printed; the text names the option.
         """

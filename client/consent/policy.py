@@ -29,7 +29,14 @@ class Consent(Protocol):
         """Enter the decisions about a run into the ledger. Raises `PolicyRefusal` where they contradict it."""
 
     def check(self, run_id: str, study: Study, plan: Plan, table: str) -> None:
-        """Raise `PolicyRefusal` unless people approve exactly this run, plan and table at this moment."""
+        """Raise `PolicyRefusal` unless people approve exactly this run, plan and table at this moment.
+
+        Args:
+            run_id: id of the run.
+            study: its study.
+            plan: its plan.
+            table: digest of the table that it would be answered from.
+        """
 
 
 @dataclass(frozen=True, slots=True)

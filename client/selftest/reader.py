@@ -158,7 +158,13 @@ def with_canary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_csv(table: pd.DataFrame, path: Path, date: str | None) -> None:
-    """Write a raw table as CSV, with this date in the rows of the canary."""
+    """Write a raw table as CSV, with this date in the rows of the canary.
+
+    Args:
+        table: the table, one row per visit or patient.
+        path: file to write.
+        date: text of the date; None for `LAST_DAY`.
+    """
     table.assign(**{VISIT: _dates(table, date or LAST_DAY)}).to_csv(path, index=False)
 
 

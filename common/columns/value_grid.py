@@ -23,7 +23,12 @@ STRATA = 4
 
 
 def strata_of(values: pd.Series, lower: float, upper: float) -> list[str]:
-    """Return the quarter of the declared bounds that each value is in, in words."""
+    """Return the quarter of the declared bounds that each value is in, in words.
+
+    Args:
+        values: conformed numbers, shape (rows,); NaN is missing.
+        lower, upper: the declared bounds, in the column's unit.
+    """
     quarters = np.floor((values - lower) / (upper - lower) * STRATA).clip(0, STRATA - 1)
     return ["missing" if np.isnan(quarter) else f"quarter {quarter + 1:.0f}" for quarter in quarters]
 

@@ -61,6 +61,14 @@ def single_proportions(measurements: Measurements, tables: Sequence[CountedTable
     """Return the proportions of single columns: their own tables and margins of pairs, by inverse variance.
 
     A margin over groups says something of their codes: they are in the proportions that the column's own tables give.
+
+    Args:
+        measurements: all noisy marginals.
+        tables: the counted tables; of these, pairs that are not centered add their margins.
+        resolutions: how finely each table cuts the columns.
+
+    Returns:
+        Proportions of the codes of all columns, one column after the other, shape (codes of all columns,).
     """
     full = resolutions.full
     own = np.concatenate([_positive(proportions) for proportions in measurements.singles])

@@ -103,7 +103,13 @@ def count_classes(codes: Codes, decoder: Integers, domain: Domain) -> Integers:
 
 
 def assigned(codes: Codes, decoder: Integers, domain: Domain) -> Integers:
-    """Return the class that each row is put in, drawn from q(class | codes), shape (rows,); see `count_classes`."""
+    """Return the class that each row is put in, drawn from q(class | codes), shape (rows,); see `count_classes`.
+
+    Args:
+        codes: encoded rows, int16, shape (rows, columns).
+        decoder: the decoder that the coordinator sent.
+        domain: number of codes of each column.
+    """
     key = int.from_bytes(hashlib.sha256(np.ascontiguousarray(decoder, dtype="<i8").tobytes()).digest()[:8])
     hashes = mixed(row_hashes(codes.astype(np.int64), key) ^ mixed(_occurrences(codes).astype(np.uint64)))
     points = (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53  # uniform in [0, 1)

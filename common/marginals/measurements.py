@@ -39,7 +39,13 @@ class PhaseTables:
 
     @classmethod
     def counted(cls, phase: str, queries: tuple[Query, ...], sigma: float) -> PhaseTables:
-        """Return the tables of a vector to every cell of which noise of that standard deviation was added."""
+        """Return the tables of a vector to every cell of which noise of that standard deviation was added.
+
+        Args:
+            phase: name of the phase.
+            queries: what the vector's tables count, in order.
+            sigma: standard deviation of the noise in each cell, in patients.
+        """
         return cls(phase, queries, tuple(sigma / query.weight for query in queries))
 
 

@@ -62,7 +62,13 @@ class ReleasedMarginals:
     vectors: Mapping[str, ReleasedVector] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_phase(self, phase: str, counts: Integers, asked: Asked = NOTHING_ASKED) -> ReleasedMarginals:
-        """Return the same sums with those of one more phase at the end."""
+        """Return the same sums with those of one more phase at the end.
+
+        Args:
+            phase: name of the phase.
+            counts: their sum over hospitals, int64.
+            asked: what the coordinator sent with the request.
+        """
         return ReleasedMarginals(MappingProxyType({**self.vectors, phase: ReleasedVector(counts, asked)}))
 
     def with_round(self, phase: str, counts: Integers, asked: Asked) -> ReleasedMarginals:

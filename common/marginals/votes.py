@@ -110,7 +110,13 @@ def count_votes(codes: Codes, candidates: Integers, domain: Domain) -> Integers:
 
 
 def nearest(codes: Codes, candidates: Integers, domain: Domain) -> Integers:
-    """Return the number of the candidate that each row votes for, shape (rows,); see `count_votes`."""
+    """Return the number of the candidate that each row votes for, shape (rows,); see `count_votes`.
+
+    Args:
+        codes: encoded rows, int16, shape (rows, columns).
+        candidates: rows of the model in groups of codes, shape (candidates, columns).
+        domain: number of codes of each column.
+    """
     key = int.from_bytes(hashlib.sha256(np.ascontiguousarray(candidates, dtype="<i8").tobytes()).digest()[:8])
     weights, starts = column_weights(domain), np.cumsum([0, *sizes(domain)])
     targets = _one_hot(candidates, starts, np.ones(len(weights)))

@@ -79,7 +79,13 @@ class PlannedVector:
 
     @classmethod
     def unweighted(cls, name: str, tables: int, groups: int = 0) -> PlannedVector:
-        """Return a vector whose tables all count patients."""
+        """Return a vector whose tables all count patients.
+
+        Args:
+            name: the phase that it belongs to.
+            tables: upper bound on its tables.
+            groups: number of groups that codes are merged into; 0 keeps every code.
+        """
         return cls(name, tables, groups, tables)
 
     def round_numbers(self) -> tuple[int, ...]:

@@ -260,7 +260,13 @@ def choose_class_rounds(study: Study, outlook: Outlook) -> ClassRoundsChoice:
 
 
 def merged_codes(codes: int, column: Column, groups: int) -> int:
-    """Return how many groups at most the codes of a column are merged into; missing is one of its own."""
+    """Return how many groups at most the codes of a column are merged into; missing is one of its own.
+
+    Args:
+        codes: codes of the column, missing included.
+        column: the column.
+        groups: largest number of groups of its values.
+    """
     return min(codes, groups + column.missing) if groups else codes
 
 

@@ -53,7 +53,13 @@ class Seal:
 
 
 def seal_request(identity: Identity, request: Request, *, lifetime_s: float = LIFETIME_S) -> bytes:
-    """Return the bytes of the coordinator's seal on a request, which is answered for `lifetime_s` seconds from now."""
+    """Return the bytes of the coordinator's seal on a request, which is answered for `lifetime_s` seconds from now.
+
+    Args:
+        identity: the coordinator's key.
+        request: what is asked.
+        lifetime_s: seconds after which no hospital answers it.
+    """
     nonce, expires = secrets.token_bytes(16), int(time.time() + min(lifetime_s, MOST_LIFETIME_S))
     return Seal(nonce, expires, identity.sign(_text(request, nonce, expires))).to_bytes()
 

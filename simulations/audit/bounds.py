@@ -100,13 +100,19 @@ class Curve:
 
 
 def lower_rate(hits: int | Floats, trials: int, significance: float) -> Floats:
-    """The lower end of the one-sided Clopper-Pearson interval (1934)."""
+    """Return the lower end of the one-sided Clopper-Pearson interval (1934), of the shape of `hits`.
+
+    Args:
+        hits: number of successes.
+        trials: independent trials.
+        significance: probability that the interval misses the true rate.
+    """
     rate = stats.beta.ppf(significance, hits, trials - np.asarray(hits) + 1)
     return np.asarray(np.where(np.asarray(hits) == 0, 0.0, rate), dtype=np.float64)
 
 
 def upper_rate(hits: int | Floats, trials: int, significance: float) -> Floats:
-    """The upper end of the one-sided Clopper-Pearson interval."""
+    """Return the upper end of the one-sided Clopper-Pearson interval; arguments as for `lower_rate`."""
     rate = stats.beta.isf(significance, np.asarray(hits) + 1, trials - np.asarray(hits))
     return np.asarray(np.where(np.asarray(hits) == trials, 1.0, rate), dtype=np.float64)
 
@@ -173,6 +179,12 @@ def implied_epsilon(scores: Scores, claim: Sequence[Event], delta: float, signif
     All noise is scaled by one factor. The result reaches the claim's epsilon exactly if the
     trials contradict the claim itself (`contradicts`), for which the family does not matter. The
     smallest noise tried is `LEAST_NOISE` times the claimed, so that a mechanism without noise gives a finite number.
+
+    Args:
+        scores: the attacker's scores with and without the patient.
+        claim: events that the ledger charged.
+        delta: delta at which epsilon is read off the curve.
+        significance: probability that the result is above what the mechanism has.
     """
     claim = family(claim)
     rates = best_rates(scores, Curve.of(claim).excess, significance)
@@ -232,6 +244,11 @@ def one_run_epsilon(scores: Scores, delta: float, significance: float) -> float:
     """Return a lower bound on epsilon from guesses about all canaries, each of which a fair coin put in or out.
 
     Valid however the canaries' scores depend on each other: only membership must have been independent.
+
+    Args:
+        scores: scores of the canaries that were in, and of those that were out.
+        delta: delta of the bound.
+        significance: probability that the result is above what the mechanism has.
     """
     values = np.concatenate([scores.present, scores.absent])
     is_present = np.repeat([True, False], [len(scores.present), len(scores.absent)])[np.argsort(values, kind="stable")]

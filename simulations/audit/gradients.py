@@ -69,6 +69,15 @@ def attack_run(steps: Steps, noise: NoiseSource, coins: np.random.Generator, can
     """Run DP-SGD once over a table of canaries; each canary is a trial.
 
     Scores are the sums over steps of `log_ratio`, the optimal test.
+
+    Args:
+        steps: the attacked mechanism.
+        noise: source of batches and noise.
+        coins: decides which canaries are in the table.
+        canaries: number of canaries.
+
+    Returns:
+        Scores of the canaries in the table, and of the others.
     """
     members = np.flatnonzero(coins.random(canaries) < 0.5)
     net = steep_network(canaries + DECOYS)

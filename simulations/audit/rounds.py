@@ -80,6 +80,15 @@ def attack_rounds(
 
     A canary moves one weight for each column, its own, and a bias that all share, all alike: the score, the sum of its
     own weights' changes over the rounds, sees sqrt(3 / 4) of its gradient's norm.
+
+    Args:
+        study: the study of one hospital, from `round_study`.
+        noise: the hospital's noise.
+        coins: decides which canaries are in the table.
+        canaries: number of canaries.
+
+    Returns:
+        Scores of the canaries in the table and of the others, and the events that the ledger charged.
     """
     plan = make_plan(study)
     is_member = coins.random(canaries) < 0.5

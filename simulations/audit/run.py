@@ -71,6 +71,15 @@ def audit(study: Study, *, seed: int = 0, effort: Effort | None = None, emit: Em
     The records are public or invented and the ledgers are thrown away. The seed fixes everything but the attacks on
     the secure source.
 
+    Args:
+        study: the study.
+        seed: seed of noise and coins.
+        effort: number of trials of each attack; None for those of the command.
+        emit: takes the progress.
+
+    Returns:
+        What every attack found, beside the claims.
+
     Raises:
         StudyError: the study lists no hospitals or adds no noise.
     """

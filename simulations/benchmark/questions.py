@@ -118,7 +118,16 @@ class TrainTestSplit:
 
 
 def measure(source: TableSource, case: Case, options: CaseOptions) -> dict[str, Any]:
-    """Train the case's arm on its split and measure the table it makes."""
+    """Train the case's arm on its split and measure the table it makes.
+
+    Args:
+        source: the case's table.
+        case: what to train and measure.
+        options: how to run it.
+
+    Returns:
+        Measures and costs, by the names of the columns of results.csv.
+    """
     split = TrainTestSplit.of(source, case, options)
     synthetic, costs = with_costs(lambda: split.synthesize(case, options, split.train, case.seed))
     delta = split.study.privacy.delta if ARMS[case.arm].has_budget else None

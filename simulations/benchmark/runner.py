@@ -67,7 +67,14 @@ def cases_of(
 
 
 def attempt(question: Question, source: TableSource, case: Case, options: CaseOptions) -> Answer:
-    """Return the answer of one case, or the failure in place of an exception."""
+    """Return the answer of one case, or the failure in place of an exception.
+
+    Args:
+        question: what to ask of the case.
+        source: its table.
+        case: the case.
+        options: how to run it.
+    """
     try:
         return question.answer(source, case, options)
     except PeerFailed as problem:

@@ -130,7 +130,13 @@ class LocalGrid(Grid):
 
 
 def run_server_app(server_app: ServerApp, grid: LocalGrid, run_config: Config) -> None:
-    """Run a ServerApp against the grid until it returns or raises."""
+    """Run a ServerApp against the grid until it returns or raises.
+
+    Args:
+        server_app: the app.
+        grid: stands for Flower's network.
+        run_config: configuration of the run.
+    """
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, SERVER_NODE
     context = Context(run_id=1, node_id=SERVER_NODE, node_config={}, state=RecordDict(), run_config=dict(run_config))
     server_app(grid=grid, context=context)

@@ -55,7 +55,16 @@ class HospitalFiles:
 
 
 def answer(files: HospitalFiles, message: Message, context: Context) -> Message:
-    """Handle a message as a SuperNode's ClientApp does, in an actor's process."""
+    """Handle a message as a SuperNode's ClientApp does, in an actor's process.
+
+    Args:
+        files: where the hospital's table and ledger are.
+        message: Flower's message.
+        context: Flower's context of the node.
+
+    Returns:
+        The message with the hospital's reply.
+    """
     import torch
 
     torch.set_num_threads(1)

@@ -85,7 +85,16 @@ def encode_on_grids(
     *,
     numeric: Collection[str] | None = None,
 ) -> tuple[CodedTables, ...]:
-    """Code both tables as `encode` does, once for each number of bins in `grids`; labels are read once."""
+    """Code both tables as `encode` does, once for each number of bins in `grids`; labels are read once.
+
+    Args:
+        real, synthetic: tables with the same columns.
+        grids: numbers of bins for numeric columns.
+        numeric: names of the numeric columns; None to tell them by their values.
+
+    Returns:
+        One pair of coded tables for each number of bins, in the order of `grids`.
+    """
     check_comparable(real, synthetic, "synthetic")
     cut = numeric_by_value(real) if numeric is None else numeric
     columns = list[Sequence[_CodedColumn]]()

@@ -35,7 +35,14 @@ def fit_steps(given: int | None, measurements: Measurements, rounds: int) -> int
 
 
 def descend(network: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -> None:
-    """Minimize the loss by Adam, with a learning rate that falls to zero along a half cosine."""
+    """Minimize the loss by Adam, with a learning rate that falls to zero along a half cosine.
+
+    Args:
+        network: its parameters are changed.
+        loss: computes the loss anew for every step.
+        steps: number of optimizer steps.
+        rate: learning rate of the first step.
+    """
     optimizer = Adam(network.parameters(), rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

@@ -194,7 +194,14 @@ def supersets(sizes: Sequence[int], marginals: Iterable[Clique]) -> dict[Clique,
 def calibrated(
     tree: JunctionTree, potentials: Mapping[Clique, Floats], hosts: Mapping[Clique, int], total: float
 ) -> GraphicalModel:
-    """Return the model with these potentials, by belief propagation: once up the tree and once down."""
+    """Return the model with these potentials, by belief propagation: once up the tree and once down.
+
+    Args:
+        tree: junction tree of all measured marginals.
+        potentials: logarithms of factors, by marginal.
+        hosts: clique of the tree that takes each potential.
+        total: number of rows of the model's tables.
+    """
     logs = [np.zeros([tree.sizes[column] for column in clique]) for clique in tree.cliques]
     for columns, potential in potentials.items():
         host = hosts[columns]

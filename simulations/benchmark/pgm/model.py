@@ -93,13 +93,25 @@ class GraphicalModel:
 
 
 def sum_to(table: Floats, scope: Clique, columns: Clique) -> Floats:
-    """Return the marginal of a table whose axes are the columns of `scope`."""
+    """Return the marginal of a table whose axes are the columns of `scope`.
+
+    Args:
+        table: a table with one axis for each column of `scope`.
+        scope: its columns.
+        columns: those of the marginal, in the order of `scope`.
+    """
     axes = tuple(axis for axis, column in enumerate(scope) if column not in columns)
     return table.sum(axis=axes) if axes else table
 
 
 def spread(table: Floats, columns: Clique, scope: Clique) -> Floats:
-    """Return a table with an axis of length 1 for each column of `scope` that it lacks."""
+    """Return a table with an axis of length 1 for each column of `scope` that it lacks.
+
+    Args:
+        table: a table with one axis for each of `columns`.
+        columns: its columns.
+        scope: columns of a larger table, in the same order.
+    """
     sizes = iter(table.shape)
     return table.reshape([next(sizes) if column in columns else 1 for column in scope])
 
@@ -110,7 +122,13 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def count(codes: Integers, columns: Clique, sizes: Sequence[int]) -> Floats:
-    """Return the rows per cell of a marginal, one axis per column."""
+    """Return the rows per cell of a marginal, one axis per column.
+
+    Args:
+        codes: encoded rows, shape (rows, columns).
+        columns: the columns of the marginal.
+        sizes: number of codes of each column.
+    """
     counted = np.bincount(_flat(codes, columns, sizes), minlength=cells(sizes, columns))
     return counted.reshape([sizes[column] for column in columns]).astype(np.float64)
 
