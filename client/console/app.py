@@ -149,7 +149,7 @@ class HospitalPages:
                 "approvers": site.consent.approvers,
             }
 
-        return await self._page(request, "run.html.jinja", facts, status=status, problem=problem)
+        return await self._page(request, "decision.html.jinja", facts, status=status, problem=problem)
 
     def _approve(self, run_id: str, person: Person, form: Mapping[str, str]) -> bool:
         """File an approval, if the statement is the one that the page showed, and a person typed digits of it."""
