@@ -33,7 +33,7 @@ from common.privacy.mechanisms import SeededNoise
 from common.seeds import seed_for
 from common.study.schema import VISIT
 from common.study.study import Study
-from common.synthesizers.base import AdversarialSynthesizer, discriminator_of, mean_of
+from common.synthesizers.base import AdversarialSynthesizer, TrainingRows, discriminator_of, mean_of
 from common.synthesizers.registry import make_adversarial
 from common.tables.conforming import conform
 from common.tables.visits import visit_rows
