@@ -45,7 +45,7 @@ from common.synthesizers.maximum_entropy.files import checked, damaged
 from common.synthesizers.maximum_entropy.histories import MaximumEntropyHistories
 from common.synthesizers.maximum_entropy.history_chains import HistoryChains
 from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
-from common.synthesizers.maximum_entropy.history_fit import HistoryFit, spread
+from common.synthesizers.maximum_entropy.history_fit import HistoryFit, histories_of, spread
 
 MODEL = ("singles", "pairs", "steps", "visits")
 """Arrays of the fitted model that are kept as they are."""
@@ -102,10 +102,8 @@ class HistoryGan:
         """Return weights with the model fitted to the measurements; the discriminator does not tilt it."""
         fitted = self._model.fit({}, measurements, seed, rounds=rounds)
         model = self._model.model_of(fitted)
-        counts = np.bincount(spread(model.visits, self._settings.histories), minlength=len(model.visits))
-        lacking = (model.visits > 0) & (counts == 0)  # one history at least of every number that occurs
-        counts[np.argmax(counts)] -= lacking.sum()
-        visits = np.repeat(np.arange(len(counts)), counts + lacking)
+        counts = histories_of(model.visits, model.visits, self._settings.histories)
+        visits = np.repeat(np.arange(len(counts)), counts)
         histories = self._layout.rows(self._model.draw(model, visits, torch.Generator().manual_seed(seed), {}))
         kept = {name: fitted[name] for name in MODEL}
         arrays = kept | {"histories": histories.astype(np.float32), "tilt": np.zeros(1, dtype=np.float32)}

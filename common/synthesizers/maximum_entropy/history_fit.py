@@ -102,10 +102,8 @@ class StartingHistories:
         proportions = visits_of(singles, columns)
         several = proportions * (np.arange(len(proportions)) > 0)
         mixed = (proportions + several / max(several.sum(), LEAST_MASS)) / 2
-        counts = np.bincount(spread(mixed / mixed.sum(), chains), minlength=len(proportions))
-        lacking = (proportions > 0) & (counts == 0)  # one history at least of every number that occurs
-        counts[np.argmax(counts)] -= lacking.sum()
-        visits = np.random.default_rng(seed).permutation(np.repeat(np.arange(1, len(counts) + 1), counts + lacking))
+        counts = histories_of(proportions, mixed / mixed.sum(), chains)
+        visits = np.random.default_rng(seed).permutation(np.repeat(np.arange(1, len(counts) + 1), counts))
         weights = proportions[visits - 1] / np.bincount(visits, minlength=len(proportions) + 1)[visits]
         patients = np.repeat(np.arange(chains), visits)
         rows = independent_rows(singles.double().numpy(), columns.domain.sizes, len(patients), seed)
@@ -126,6 +124,22 @@ def spread(proportions: Floats, count: int) -> Integers:
     """Return that many numbers from 0 in increasing order, each about as often as its proportion says."""
     points = (np.arange(count) + 0.5) / count
     return np.minimum(np.searchsorted(np.cumsum(proportions), points), len(proportions) - 1)
+
+
+def histories_of(proportions: Floats, wanted: Floats, count: int) -> Integers:
+    """Return how many of `count` histories have each number of visits: one at least of every number that occurs.
+
+    Args:
+        proportions: of patients with each number of visits, from 1.
+        wanted: proportions that the histories should have.
+        count: number of histories, no fewer than there are numbers of visits.
+    """
+    counts = np.bincount(spread(wanted, count), minlength=len(proportions))
+    lacking = (proportions > 0) & (counts == 0)
+    counts += lacking
+    for _ in range(int(lacking.sum())):
+        counts[np.argmax(counts)] -= 1
+    return counts
 
 
 class _HistoryFitter:

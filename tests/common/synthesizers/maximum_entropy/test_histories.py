@@ -18,7 +18,7 @@ from common.study.schema import VisitsSchema
 from common.synthesizers.base import Synthesizer
 from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryPotentials
 from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
-from common.synthesizers.maximum_entropy.history_fit import StartingHistories
+from common.synthesizers.maximum_entropy.history_fit import StartingHistories, histories_of
 from common.synthesizers.registry import make_synthesizer
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
 from tests.testbeds.visits import conformed_visits, invented_visits, visits_study
@@ -48,6 +48,14 @@ def transitions(frame: pd.DataFrame) -> Floats:
     starts = frame[frame["visit"] != frame["visits"]]
     later = frame.shift(-1).loc[starts.index]
     return pd.crosstab(starts["stage"], later["stage"], normalize="index").reindex(columns=list("123")).to_numpy()
+
+
+def test_every_number_of_visits_has_a_history() -> None:
+    # Of 64 histories, 60 would have one visit and one each 2 to 5; 43 numbers more occur in hardly any patient.
+    rare = np.array([60.0, 1, 1, 1, 1] + [1e-6] * 43)
+    counts = histories_of(rare / rare.sum(), rare / rare.sum(), 64)
+    assert counts.tolist() == [17] + [1] * 47
+    assert histories_of(np.array([0.5, 0.0, 0.5]), np.array([0.9, 0.0, 0.1]), 10).tolist() == [9, 0, 1]
 
 
 class TestDrawnHistories:
