@@ -21,6 +21,7 @@ from common.privacy.events import Event
 from common.settings import Frozen, explain, toml_problem
 from common.study.limits import DeclaredRows, delta_problem, epsilon_problem, warnings
 from common.study.sections import SLUG, Unit
+from common.tables.image_settings import ImageFiles
 from common.tables.reading import Reading
 
 SITE, LEDGER, APPROVALS, HOLDOUT_KEY, TABLE = "site.toml", "ledger.sqlite", "approvals", "holdout.key", "table"
@@ -81,6 +82,7 @@ class Site(Frozen):
         consent: who must approve a run, and for how long.
         ledger_settings, timing: the tables `[ledger]` and `[timing]`.
         read: how the table's file is written, instead of detecting it.
+        images: the columns whose cells name image files, after the mapping, and how these files are read.
     """
 
     name: str = Field(pattern=SLUG, max_length=64)
@@ -102,6 +104,7 @@ class Site(Frozen):
     ledger_settings: LedgerSettings = Field(default=LedgerSettings(), alias="ledger")
     timing: TimingSettings = TimingSettings()
     read: Reading = Reading()
+    images: dict[str, ImageFiles] = Field(default_factory=dict)
 
     @field_validator("phases")
     @classmethod
@@ -220,7 +223,9 @@ def parse_site(text: str, file: Path) -> Site:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise SiteError(f"'{file}' is {toml_problem(text, problem)}") from None
-    files = (("data", document), ("mapping", document), ("state", document), ("witness", document.get("ledger")))
+    images = document.get("images")
+    files = [("data", document), ("mapping", document), ("state", document), ("witness", document.get("ledger"))]
+    files += [("folder", table) for table in (images.values() if isinstance(images, dict) else ())]
     for key, table in files:
         relative = table.get(key, "." if key == "state" else None) if isinstance(table, dict) else None
         if isinstance(table, dict) and isinstance(relative, str):
@@ -233,6 +238,6 @@ def parse_site(text: str, file: Path) -> Site:
 
 def _known_keys(location: tuple[Any, ...]) -> Sequence[str]:
     tables: dict[Any, type[Frozen]] = {"consent": ConsentRules, "ledger": LedgerSettings, "timing": TimingSettings}
-    tables["read"] = Reading
+    tables |= {"read": Reading, "images": ImageFiles}
     fields = tables[location[0]].model_fields if len(location) > 1 else Site.model_fields
     return [field.alias or name for name, field in fields.items()]

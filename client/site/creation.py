@@ -53,6 +53,8 @@ COMMENTS = {
     "folder is noticed",
     "read": "how the table is written, instead of detecting it: separator, quote, decimal, thousands, "
     "encoding, comment, footer, sheet, database, schemas",
+    "images": "a table [images.COLUMN] for each column whose cells name image files: folder, size, how to read them "
+    "(docs/images.md)",
     "timing": "grid_s: replies from records leave at multiples of this number of seconds; above a round's time",
 }
 """Comment that `site init` writes above each key."""
@@ -120,6 +122,7 @@ def init_site(folder: Path, settings: dict[str, Any]) -> Site:
         "consent": ConsentRules().model_dump(),
         "ledger": {},
         "read": {},
+        "images": {},
         "timing": TimingSettings().model_dump(),
     }
     values = defaults | {key: value for key, value in settings.items() if value is not None}

@@ -41,6 +41,9 @@ class Imported:
         definitions: digest of what a study takes from OMOP databases (`common.omop.sql.digest`), where the table was
             taken from one; empty for other tables.
         found: what is to be known about that database, one line per notice.
+        images: digest of what site.toml declared about image files; empty where it declared none.
+        images_read: how many of these images the table holds.
+        images_found: what is to be known about their files, one line per notice.
     """
 
     sha256: str
@@ -60,6 +63,9 @@ class Imported:
     visits: bool = False
     definitions: str = ""
     found: str = ""
+    images: str = ""
+    images_read: int = 0
+    images_found: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"

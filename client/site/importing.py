@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from client.site.config import TABLE, Site
+from client.site.images import SiteImages, declared_digest
 from client.site.imported import RECEIPT, Imported, frozen_path, read_import
 from client.site.state import check_own_state, open_ledger
 from common.columns.base import Texts
@@ -79,12 +80,12 @@ def _refuse_second(site: Site, ledger: Ledger) -> None:
 def _freeze(site: Site) -> Imported:
     """Read the source, write the frozen table, and then its description: a crash leaves the earlier table in use."""
     folder, partial = site.state / TABLE, frozen_path(site, PARTIAL)
-    tally, source = Tally(), open_source(site.data, site.mapping, reading=site.read)
+    tally, source, images = Tally(), open_source(site.data, site.mapping, reading=site.read), SiteImages(site)
     _check_patient_column(site, source)
     with _written_whole(folder, partial):
         before = _source_digest(site.data)
         definitions = _definitions(site)  # after the digest: a study that is changed meanwhile is noticed
-        parts = one_row_each(source.parts(), site.patient_column, tally, keeps_visits=site.visits)
+        parts = one_row_each(images.embedded(source.parts()), site.patient_column, tally, keeps_visits=site.visits)
         written = write_frozen(parts, partial)
         tally.check(site)
         if _source_digest(site.data) != before:
@@ -109,6 +110,9 @@ def _freeze(site: Site) -> Imported:
             visits=site.visits,
             definitions=definitions,
             found="\n".join(source.found),
+            images=declared_digest(site),
+            images_read=images.read,
+            images_found="\n".join(images.notices()),
         )
         write_synced(frozen_path(site, RECEIPT), imported.to_json().encode(), mode=0o600)
         for path in folder.iterdir():
@@ -255,7 +259,13 @@ def sentences(imported: Imported) -> list[str]:
         lines.append(
             f"note {imported.dialect}; if that is wrong, declare it under [read] in site.toml and import again"
         )
-    lines += [f"note {text}" for text in (*imported.found.splitlines(), *imported.unread.splitlines())]
+    if imported.images:
+        lines.append(
+            f"note {imported.images_read} images were read: the frozen table holds their pixels, and no file name and "
+            "nothing else of the files"
+        )
+    notices = (imported.found, imported.unread, imported.images_found)
+    lines += [f"note {text}" for notice in notices for text in notice.splitlines()]
     if imported.unread:
         lines.append(f"note {LISTED_HERE}")
     if imported.repeated:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,12 @@ def pixels_of(cell: str, size: Size) -> list[Pixels]:
         if len(content) == size[0] * size[1]:
             images.append(np.frombuffer(content, dtype=np.uint8).reshape(size))
     return images
+
+
+def are_pixels(cells: Iterable[str]) -> bool:
+    """Return whether every cell that is not blank holds the pixels of images, and one does."""
+    held = [cell for cell in cells if cell.strip()]
+    return bool(held) and all(IMAGE.fullmatch(part.strip()) for cell in held for part in cell.split(BETWEEN))
 
 
 def parts_in(cell: str) -> int:

@@ -14,6 +14,7 @@ from common.columns.drafting import ColumnEvidence
 from common.columns.numeric import Numeric
 from common.columns.roles.categories import Coarsening, ColumnRole, Role, SafeHarbor
 from common.columns.roles.roles import OLDEST, role_of
+from common.images.cells import are_pixels
 from common.study.schema import Schema
 from common.tables.preparing import is_above_oldest, is_coarse
 
@@ -54,7 +55,12 @@ def _declared_finding(column: TableColumn) -> ColumnRole:
 
 
 def _cell_finding(name: str, cells: list[str]) -> ColumnRole:
-    """Return the role of a column of a table, with an item of Safe Harbor only where `prepare` would change it."""
+    """Return the role of a column of a table, with an item of Safe Harbor only where `prepare` would change it.
+
+    Pixels differ in every row and are no code of a person: a column of images has the role of its name.
+    """
+    if are_pixels(cells):
+        return role_of(ColumnEvidence([], name=name))
     role = role_of(ColumnEvidence(cells, name=name))
     return _finding(role, is_coarse=is_coarse(cells, role))
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from client.consent.decisions import Person
 from client.site.approval import consider_run, read_proposed_run
-from client.site.config import read_site
+from client.site.config import SITE, read_site
 from common.protocol.signing import IDENTITY, Identity, fingerprint
 from common.run_events.events import RunEvent
 from common.run_events.file import EVENTS, read_events
@@ -50,10 +50,12 @@ class Deployment(Processes):
         environment: environment variables that every process gets in addition to those of this one.
         port: port on which sites reach the coordinator.
         control_port: port of the coordinator's own commands.
+        declared: text that is added to the site.toml of a site before it imports its table, by its name.
     """
 
     port: int = field(default_factory=free_port)
     control_port: int = field(default_factory=free_port)
+    declared: dict[str, str] = field(default_factory=dict)
 
     @property
     def directory(self) -> CoordinatorDirectory:
@@ -114,6 +116,8 @@ class Deployment(Processes):
         output_of(
             self.fedsynth("site", "init", str(self.site(name)), "--name", name, "--data", str(data), *limits, *more)
         )
+        with (self.site(name) / SITE).open("a", encoding="utf-8") as settings:
+            settings.write(self.declared.get(name, ""))
         output_of(self.fedsynth("site", "import", "--site", str(self.site(name))))
         return output_of(self.coordinator("enroll", str(self.site(name) / "node" / "node.key.pub"), "--name", name))
 

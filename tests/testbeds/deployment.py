@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -61,10 +61,10 @@ def on_the_local_grid(study: Study, folder: Path) -> dict[str, bytes]:
     return results(folder)
 
 
-def charges(deployment: Deployment, run_id: str) -> dict[str, int]:
+def charges(deployment: Deployment, run_id: str, names: Sequence[str] = SITES) -> dict[str, int]:
     """Ledger lines of a run by site, read beside the running agent."""
     found = {}
-    for name in SITES:
+    for name in names:
         lines = Ledger.view(deployment.site(name) / "ledger.sqlite").lines()
         found[name] = sum(line.slot.run_id == run_id for line in lines)
     return found

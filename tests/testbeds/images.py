@@ -45,6 +45,9 @@ target = "ill"
 holdout_fraction = 0.0
 """
 
+SIZE = (8, 10)
+"""Rows and columns of pixels of its images."""
+
 KEY = b"a key of the holdout for tests.."
 
 

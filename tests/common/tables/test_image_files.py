@@ -11,7 +11,7 @@ from common.columns.image import Image
 from common.errors import DataError
 from common.images.cells import pixels_of, pixels_text
 from common.images.png import png_of
-from common.tables import image_files
+from common.tables import image_readers
 from common.tables.image_files import read_images
 
 SIZE = (8, 9)
@@ -66,7 +66,7 @@ class TestReading:
         [
             ("", "has no image; set missing = true"),
             ("none.png", "a file that is not there"),
-            ("../a.png", "outside the table's folder"),
+            ("../a.png", "outside the folder of images"),
             ("page.txt", "an unknown format; save it as .png, .jpg"),
             ("small.png", "an image of 4 x 9 pixels, and size is 8 x 9; scale it"),
             ("films/a.png;films/a.png", "has 2 images, more than most_images = 1"),
@@ -95,7 +95,7 @@ class TestReading:
         outside = tmp_path_factory.mktemp("outside") / "a.png"
         outside.write_bytes(png_of(FILM))
         (folder / "link.png").symlink_to(outside)
-        with pytest.raises(DataError, match="outside the table's folder"):
+        with pytest.raises(DataError, match="outside the folder of images"):
             read(folder, "link.png")
 
     def test_damaged_archives_are_refused(self, folder: Path) -> None:
@@ -111,11 +111,11 @@ class TestReading:
                 read(folder, f"{name}.npz#0")
         with pytest.raises(DataError, match="not uint8"):
             read(folder, "text.npz#0")
-        with pytest.raises(DataError, match="no image of its archive"):
+        with pytest.raises(DataError, match="holds neither a path"):
             read(folder, f"films.npz#{'1' * 5000}")
 
     def test_bombs_are_not_unpacked(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(image_files, "MOST_BYTES", 1000)
+        monkeypatch.setattr(image_readers, "MOST_BYTES", 1000)
         np.savez_compressed(folder / "bomb.npz", images=np.zeros((100, *SIZE), dtype=np.uint8))
         with pytest.raises(DataError, match="unpacked; split it"):
             read(folder, "bomb.npz#0")
@@ -130,6 +130,10 @@ class TestReading:
         pillow.fromarray(np.zeros((*SIZE, 3), dtype=np.uint8)).save(folder / "color.png")
         frames = [pillow.fromarray(FILM), pillow.fromarray(255 - FILM)]
         frames[0].save(folder / "frames.png", save_all=True, append_images=frames[1:])
-        for name, message in (("color.png", "mode RGB"), ("frames.png", "several frames"), ("text.png", "cannot be")):
+        for name, message in (
+            ("color.png", "an image in color"),
+            ("frames.png", "several frames"),
+            ("text.png", "cannot be"),
+        ):
             with pytest.raises(DataError, match=message):
                 read(folder, name)

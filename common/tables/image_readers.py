@@ -1,0 +1,119 @@
+"""Readers of image files by their format: PNG, JPEG, NumPy archives, DICOM, NIfTI.
+
+Only pixels are taken of a file. A picture that looks another way than its pixels lie, as its metadata may say, is
+taken as the pixels lie.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.images.cells import Pixels
+from common.images.png import MOST_PIXELS, pixels_of_png
+from common.tables.dicom import is_dicom, read_dicom
+from common.tables.extras import load
+from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture
+from common.tables.nifti import read_nifti
+
+Reader = Callable[[Path, int | None, ImageFiles], Picture]
+"""Returns the image of a file: its frame, slice or entry of that number from 0, None where the cell names none."""
+
+DAMAGE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for a damaged archive."""
+
+GRAY, COLOR, DEEP = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr"), ("I", "I;16", "I;16B", "I;16L")
+"""Modes of pictures in Pillow: 8 bits of gray, color, and more bits of gray."""
+
+
+def reader_of(file: Path) -> Reader:
+    """Return what reads a file, by the end of its name; a DICOM file may have any other. Raises `ImageProblem`."""
+    name = file.name.lower()
+    reader = next((reader for suffix, reader in READERS.items() if name.endswith(suffix)), None)
+    if reader is None and not is_dicom(file):
+        raise ImageProblem(f"names a file of an unknown format; save it as {', '.join(READERS)}")
+    return reader or read_dicom
+
+
+def archive_of(file: Path) -> Pixels:
+    """Return the images of a NumPy archive: its only array, or that named `images`."""
+    names: list[str] = []
+    try:
+        with zipfile.ZipFile(file) as opened:
+            if sum(member.file_size for member in opened.infolist()) > MOST_BYTES:
+                raise ImageProblem(f"names an archive of more than {MOST_BYTES // 2**20} MiB unpacked; split it")
+        with np.load(file, allow_pickle=False) as archive:
+            names = list(archive.keys())
+            images = archive["images" if "images" in names else names[0]] if names else None
+    except DAMAGE as problem:
+        raise ImageProblem(f"names an archive that cannot be read ({type(problem).__name__}); save it again") from None
+    if images is None or (len(names) > 1 and "images" not in names):
+        raise ImageProblem("names an archive of several arrays; call that of the images 'images'")
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 3:
+        raise ImageProblem("names an archive whose array is not uint8 of (images, rows, columns); convert it")
+    return np.asarray(images, dtype=np.uint8)
+
+
+def entry_of(images: Pixels, number: int | None) -> Picture:
+    """Return an image of an archive. Raises `ImageProblem` where there is none of that number."""
+    if number is None or number >= len(images):
+        raise ImageProblem("names no image of its archive; write the file and its number from 0, as in a.npz#0")
+    return Picture(np.asarray(images[number]))
+
+
+def _of_archive(file: Path, number: int | None, files: ImageFiles) -> Picture:
+    return entry_of(archive_of(file), number)
+
+
+def _png(file: Path, number: int | None, files: ImageFiles) -> Picture:
+    """Return a PNG file; one that this project wrote needs no library."""
+    try:
+        pixels = pixels_of_png(file.read_bytes()) if number is None else None
+    except OSError as problem:
+        raise ImageProblem(f"is a file that cannot be read ({type(problem).__name__}); save it again") from None
+    return _picture(file, number, files) if pixels is None else Picture(pixels)
+
+
+def _picture(file: Path, number: int | None, files: ImageFiles) -> Picture:
+    """Return a PNG or JPEG file. Its metadata is dropped."""
+    pillow = load("PIL.Image", "images")
+    if number is not None:
+        raise ImageProblem("names a part of a file that has none; leave the number out")
+    try:
+        with pillow.open(file, formats=("PNG", "JPEG")) as picture:
+            if picture.width * picture.height > MOST_PIXELS:  # before anything is unpacked
+                raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")
+            if getattr(picture, "n_frames", 1) > 1:
+                raise ImageProblem("is a file of several frames; save each as a file of its own")
+            return Picture(_gray(picture, files))
+    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, pillow.DecompressionBombError) as problem:
+        raise ImageProblem(f"is a file that cannot be read ({type(problem).__name__}); save it again") from None
+
+
+def _gray(picture: Any, files: ImageFiles) -> Pixels:
+    if picture.mode in GRAY:
+        return np.asarray(picture.convert("L"), dtype=np.uint8)
+    if picture.mode in COLOR:
+        return files.from_color(np.asarray(picture.convert("RGB"), dtype=np.uint8))
+    if picture.mode in DEEP and files.window is not None:
+        return files.gray(np.asarray(picture), files.window)
+    remedy = "declare `window` in site.toml, or convert it" if picture.mode in DEEP else "convert it"
+    raise ImageProblem(f"is an image of mode {picture.mode}, not 8 bits of gray; {remedy}")
+
+
+READERS: dict[str, Reader] = {
+    ".png": _png,
+    ".jpg": _picture,
+    ".jpeg": _picture,
+    ".npz": _of_archive,
+    ".dcm": read_dicom,
+    ".dicom": read_dicom,
+    ".nii": read_nifti,
+    ".nii.gz": read_nifti,
+}
+"""What reads a file whose name ends so."""

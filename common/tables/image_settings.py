@@ -1,0 +1,155 @@
+"""What a hospital declares about its image files, and how pixels of any size and range become gray ones of one size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from common.arrays import Floats
+from common.columns.image import LARGEST, MOST_IMAGES, SMALLEST
+from common.images.cells import Pixels, Size
+from common.settings import Frozen
+
+WHITE = 255
+"""Gray level of white; black is 0."""
+
+MOST_BYTES = 2**31
+"""Most bytes of what a file holds once it is unpacked: a small file may hold far more than memory does."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in gray. Source: ITU-R BT.601-7."""
+
+
+class ImageProblem(Exception):
+    """Why a file cannot be read as an image, as the rest of a sentence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """What a reader takes from a file.
+
+    Attributes:
+        pixels: uint8 of shape (rows, columns), of any size.
+        warning: what a person should know about the file, as the rest of "N images ..."; empty for nothing.
+    """
+
+    pixels: Pixels
+    warning: str = ""
+
+
+class ImageFiles(Frozen):
+    """The image files of a column: `[images.COLUMN]` of site.toml.
+
+    Attributes:
+        folder: paths in the column are relative to it, and stay inside it.
+        size: rows and columns of pixels of every image: those of the study.
+        most_images: most images of a patient.
+        missing: whether a patient may have none.
+        fit: what becomes of images of another size. "exact" refuses them; "pad" scales the image until it fits into
+            the size and adds black; "crop" scales it until it covers the size and cuts what is outside, alike on both
+            sides; "stretch" scales rows and columns by themselves.
+        color: "convert" turns color into gray with the weights `LUMA`; "refuse" refuses color.
+        window: lowest and highest value, which become black and white, of files with other values than 8 bits of gray.
+        plane: which slices of a volume (NIfTI) are images.
+        slice: which slice, from 0 (left, back, foot) to 1 (right, front, head), where the cell names none.
+    """
+
+    folder: Path = Field(strict=False)
+    size: tuple[int, int] = Field(strict=False)
+    most_images: int = Field(default=1, ge=1, le=MOST_IMAGES)
+    missing: bool = False
+    fit: Literal["exact", "pad", "crop", "stretch"] = "exact"
+    color: Literal["refuse", "convert"] = "refuse"
+    window: tuple[float, float] | None = Field(default=None, strict=False)
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
+    slice: float = Field(default=0.5, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not all(SMALLEST <= side <= LARGEST for side in self.size):
+            raise ValueError(
+                f"[images] size is rows and columns of pixels, each from {SMALLEST} to {LARGEST}; correct it"
+            )
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError("[images] window is a lowest and a highest value, the lowest first; correct it")
+        return self
+
+    def fitted(self, pixels: Pixels) -> Pixels:
+        """Return the image in the declared size. Raises `ImageProblem` where `fit` refuses it.
+
+        Scaling takes the mean of the area that a new pixel covers.
+
+        Args:
+            pixels: uint8 of shape (rows, columns), of any size.
+        """
+        if pixels.shape == self.size:
+            return pixels
+        if self.fit == "exact":
+            rows, columns = pixels.shape
+            raise ImageProblem(
+                f"is an image of {rows} x {columns} pixels, and size is {self.size[0]} x {self.size[1]}; scale it, or "
+                "declare `fit` in site.toml"
+            )
+        target = self._scaled_size((pixels.shape[0], pixels.shape[1]))
+        scaled = areas(pixels.shape[0], target[0]) @ pixels.astype(np.float64) @ areas(pixels.shape[1], target[1]).T
+        image = np.zeros(self.size, dtype=np.uint8)
+        kept = [min(side, whole) for side, whole in zip(target, self.size, strict=True)]
+        here, there = (
+            tuple(slice((side - part) // 2, (side - part) // 2 + part) for side, part in zip(sides, kept, strict=True))
+            for sides in (self.size, target)
+        )
+        image[here] = np.rint(scaled)[there]
+        return image
+
+    def _scaled_size(self, size: Size) -> Size:
+        """Return the size to which an image of this size is scaled, before black is added or a part is cut off."""
+        if self.fit == "stretch":
+            return self.size
+        ratios = self.size[0] / size[0], self.size[1] / size[1]
+        ratio = min(ratios) if self.fit == "pad" else max(ratios)
+        return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+
+    def gray(self, values: npt.NDArray[Any], window: tuple[float, float]) -> Pixels:
+        """Return values as gray levels: `window` of these files if declared, else the window that is given.
+
+        Args:
+            values: numbers of any range; what is not a number becomes black.
+            window: lowest and highest value, which become black and white.
+        """
+        low, high = self.window or window
+        levels = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / max(high - low, 1e-12)
+        return levels_to_pixels(levels)
+
+    def from_color(self, values: npt.NDArray[np.uint8]) -> Pixels:
+        """Return red, green and blue as gray. Raises `ImageProblem` where color is refused.
+
+        Args:
+            values: uint8 of shape (rows, columns, 3).
+        """
+        if self.color == "refuse":
+            raise ImageProblem('is an image in color; convert it to gray, or declare color = "convert" in site.toml')
+        return np.asarray(np.rint(values.astype(np.float64) @ np.array(LUMA)), dtype=np.uint8)
+
+
+def levels_to_pixels(levels: Floats) -> Pixels:
+    """Return levels from 0 (black) to 1 (white) as pixels; what is beyond is cut."""
+    return np.asarray(np.rint(np.clip(levels, 0, 1) * WHITE), dtype=np.uint8)
+
+
+def areas(size: int, target: int) -> Floats:
+    """Return the matrix that averages `size` pixels in a row to `target` pixels, by the part of each that one covers.
+
+        w_ij = |[i s, (i + 1) s) and [j, j + 1)| / s,    s = size / target
+
+    Returns:
+        Shape (target, size); every row sums to 1.
+    """
+    edges = np.arange(target + 1) * (size / target)
+    low, high = np.arange(size), np.arange(size) + 1
+    shared = np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low)
+    return np.asarray(np.maximum(shared, 0.0) / (size / target), dtype=np.float64)
