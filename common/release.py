@@ -27,31 +27,36 @@ class DrawnImages:
     """The images of a synthetic table.
 
     Attributes:
+        folder: where they are written, from the folder of the table.
         column: name of the column of images.
         rows: the rows that have an image.
         pixels: their images, (images, rows of pixels, columns of pixels).
     """
 
+    folder: str
     column: str
     rows: tuple[int, ...]
     pixels: Pixels
 
     def path(self, row: int) -> str:
         """Return the path of a row's image, from the folder of the table."""
-        return f"{IMAGES}/{row + 1:06d}.png"
+        return f"{self.folder}/{row + 1:06d}.png"
 
     def files(self) -> dict[str, bytes]:
         """Return every file by its path."""
         return {self.path(row): png_of(image) for row, image in zip(self.rows, self.pixels, strict=True)}
 
 
-def draw_images(model: Model, frame: pd.DataFrame, seed: int) -> DrawnImages | None:
+def draw_images(
+    model: Model | PublicRun, frame: pd.DataFrame, seed: int, *, folder: str = IMAGES
+) -> DrawnImages | None:
     """Return an image for every row that has one: of the row's class, and with its scores; None without images.
 
     Args:
-        model: the trained model.
-        frame: a conformed table that it drew.
+        model: the trained model, or the run that released its sums.
+        frame: a conformed table drawn from it.
         seed: the same seed gives the same images.
+        folder: where the images will be written, from the folder of the table.
     """
     public = PublicRun(model.study, model.plan, model.released)
     images = image_model(public)
@@ -62,14 +67,14 @@ def draw_images(model: Model, frame: pd.DataFrame, seed: int) -> DrawnImages | N
     rows = np.flatnonzero(~np.isnan(scores[:, 0]))
     labels = public.encoder.encode(frame)[:, model.study.table.names.index(target)].astype(np.int64)
     pixels = images.draw(labels[rows], scores[rows], np.random.default_rng(seed_for(seed, "images")))
-    return DrawnImages(column.name, tuple(rows.tolist()), pixels)
+    return DrawnImages(folder, column.name, tuple(rows.tolist()), pixels)
 
 
-def written_table(model: Model, frame: pd.DataFrame, images: DrawnImages | None) -> pd.DataFrame:
+def written_table(model: Model | PublicRun, frame: pd.DataFrame, images: DrawnImages | None) -> pd.DataFrame:
     """Return a drawn table as text, with the paths of its images.
 
     Args:
-        model: the trained model.
+        model: the trained model, or the run that released its sums.
         frame: the conformed table.
         images: the images of its rows; None for none.
     """

@@ -16,14 +16,16 @@ from common.errors import DataError, StudyError
 from common.inference.combining import Pooled, pool
 from common.inference.estimands import Estimand
 from common.planning.phases import PublicRun, measurements_of
+from common.release import IMAGES, draw_images, written_table
 from common.seeds import seed_for
 from common.study.rules import repair
 from common.study.schema import Schema
 from common.study.study import read_study
 from common.system.files import writing
 from common.system.folder import RunFolder
-from common.tables.conforming import conform, format_table
+from common.tables.conforming import conform
 from common.tables.formats import read_table
+from common.tables.image_files import read_images
 from common.tables.writing import WRITERS
 
 DATASETS, STUDY = "datasets.json", "study.toml"
@@ -55,6 +57,9 @@ class DatasetFacts:
 def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterator[Path]:
     """Draw tables, write each as CSV, and yield their paths; `datasets.json` comes last, when all are whole.
 
+    Images of a table are drawn from the released model of images, in a folder of their own: tables differ in their
+    rows' classes and scores, and not in that model.
+
     Args:
         public: the run.
         facts: how many tables of how many rows.
@@ -69,14 +74,17 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
     if measurements is None or public.study.has_visits:
         raise StudyError("--datasets needs a run that counted tables of columns, with one row per patient")
     with writing(out):
-        folder, schema = RunFolder(out), public.study.declared
+        folder = RunFolder(out)
         folder.write(STUDY, public.study.to_toml())
         settings = PosteriorSettings(facts.datasets, facts.rows, facts.seed)
         for number, codes in enumerate(posterior_codes(measurements, settings), start=1):
             rng = np.random.default_rng(seed_for(facts.seed, "datasets", number))
             frame = public.encoder.redrawn(rng).decode(codes, rng)
             frame = repair(frame, public.study.rules, public.study.table)
-            content = WRITERS["csv"](format_table(frame, schema), schema)
+            images = draw_images(public, frame, seed_for(facts.seed, number), folder=f"{IMAGES}/{number:03d}")
+            for path, image in images.files().items() if images else ():
+                folder.write(path, image)
+            content = WRITERS["csv"](written_table(public, frame, images), public.study.table)
             yield folder.write(_name(number), content)
         folder.write_json(DATASETS, asdict(facts))
 
@@ -104,16 +112,17 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
     record = RunFolder(folder).read_json(DATASETS) if folder.is_dir() else None
     if not isinstance(record, dict) or set(record) != set(DatasetFacts.__dataclass_fields__):
         raise StudyError(f"'{folder}' is no folder of `fedsynth sample --datasets`, or one that was not finished")
-    facts, schema = DatasetFacts(**record), read_study(folder / STUDY).table
+    facts, study = DatasetFacts(**record), read_study(folder / STUDY)
 
     def tables() -> Iterator[pd.DataFrame]:
         for number in range(1, facts.datasets + 1):
             path = folder / _name(number)
             if not path.is_file():
                 raise StudyError(f"'{path}' is missing; draw the tables again")
-            yield conform(read_table(path), schema)
+            raw = read_images(read_table(path), study.images, folder, path.name)
+            yield conform(raw, study.table)
 
-    return facts, schema, tables()
+    return facts, study.table, tables()
 
 
 def pool_tables(estimands: Sequence[Estimand], facts: DatasetFacts, tables: Iterator[pd.DataFrame]) -> list[Pooled]:

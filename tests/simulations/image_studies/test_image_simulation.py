@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from common.images.png import pixels_of_png
-from common.model import MODEL, load_model
+from common.inference.datasets import facts_of, read_datasets, write_datasets
+from common.model import MODEL, load_model, load_public
 from common.release import draw_images
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
@@ -52,6 +53,18 @@ class TestRun:
         assert first is not None
         assert second is not None
         assert first.files() == second.files()
+
+    def test_several_tables_have_images_of_their_own(self, run: Path, tmp_path: Path) -> None:
+        public = load_public(run / MODEL)
+        written = list(write_datasets(public, facts_of(public, 2, 20, 1), tmp_path))
+        paths = [pd.read_csv(path, dtype=str)["film"].tolist() for path in written]
+        assert len({*paths[0], *paths[1]}) == 40
+        assert {
+            image.shape for path in paths[0] if (image := pixels_of_png((tmp_path / path).read_bytes())) is not None
+        } == {(8, 10)}
+        _, _, tables = read_datasets(tmp_path)
+        scores = [table["film: score 1"] for table in tables]
+        assert all(np.std(values) > 0 for values in scores)  # those of the images, not mid-gray for all
 
     def test_hospitals_are_charged_what_the_study_allows(self, run: Path) -> None:
         record = json.loads((run / "run.json").read_text())
