@@ -36,8 +36,7 @@ def check_data(site: Site, study: Study) -> list[str]:
             "site.toml and import again"
         )
     notices = check_records(raw, study, name=site.name, patient_column=site.patient_column)
-    found = [*_mapping_notices(site, table.imported, study), *_image_notices(site, table.imported, study, raw)]
-    notices += [f"{site.name}: {notice}" for notice in found]
+    notices += [f"{site.name}: {notice}" for notice in _import_notices(site, table.imported, study, raw)]
     notices += [f"{site.name}: {warning}" for warning in study_warnings(study.declared, raw)]
     if site.unit == "record":
         notices.append(
@@ -93,8 +92,8 @@ def _mapping_notices(site: Site, imported: Imported, study: Study) -> list[str]:
     return [*notices, *imported.unread.splitlines()]
 
 
-def _image_notices(site: Site, imported: Imported, study: Study, raw: pd.DataFrame) -> list[str]:
-    """Return what the owner should know about the images that a study takes, and about how they were read.
+def _import_notices(site: Site, imported: Imported, study: Study, raw: pd.DataFrame) -> list[str]:
+    """Return what the owner should know about mapping and images: how they were read, and what the study takes.
 
     Args:
         site: the site.
@@ -102,9 +101,10 @@ def _image_notices(site: Site, imported: Imported, study: Study, raw: pd.DataFra
         study: the study.
         raw: the frozen table.
     """
+    notices = _mapping_notices(site, imported, study)
     if not study.images:
-        return []
-    notices = [*image_notices(site, study, raw), *imported.images_found.splitlines()]
+        return notices
+    notices += [*image_notices(site, study, raw), *imported.images_found.splitlines()]
     if imported.images != declared_digest(site):
         notices.append(
             "[images] of site.toml was changed since the table was imported; run `fedsynth site import --replace`"
