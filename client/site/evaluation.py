@@ -62,6 +62,9 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
         DataError: the synthetic table cannot be read, or its columns are not those of the study.
     """
     check_own_state(site)
+    folder = site.state / EVALUATIONS / run_id if out is None else out
+    if folder.exists():
+        _check_folder(folder)  # again before it writes: the evaluation in between takes a while
     history = Ledger.view(site.ledger)
     study = _study_of(site, history, run_id)
     shard = _open_split(site, history, study, run_id)
@@ -81,7 +84,6 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
         epsilon=accountant.epsilon(events, study.privacy.delta) if study.privacy.noise != "none" else None,
         delta=study.privacy.delta,
     )
-    folder = site.state / EVALUATIONS / run_id if out is None else out
     evidence = assess(data)
     _write(folder, {"report.json": evidence.to_json(), "report.html": render(evidence, None, title=study.name)})
     return SiteReport(folder, evidence, notices)
