@@ -138,7 +138,7 @@ class VaeSettings(SynthesizerSettings):
 class MaximumEntropySettings(SynthesizerSettings):
     """Settings of the maximum-entropy model of the noisy marginals, which does not train in rounds.
 
-    `chains` are Gibbs chains; if not given, between 2048 and 8192, fewer the more columns there are. `fit_steps` are
+    `chains` are Gibbs chains; if not given, between 1024 and 3072, fewer the more columns there are. `fit_steps` are
     sweeps of all chains, each with one step of every potential. `votes` says whether patients vote for rows of the
     model, which chooses tables of three and four columns; if not given, the planner decides.
     """

@@ -38,46 +38,50 @@ class ColumnBlock:
         positions: of all chains before, as in `Chains`.
         columns: of the block.
         spans: where their codes are when all codes stand side by side.
-        pairs: theta of each of them, (codes of all columns, codes of the column).
+        pairs: theta of each of them, (codes of the column, codes of all columns).
+
+    Everything here has codes along the first axis: chains are many, so that rows of them are long.
 
     Attributes:
         local: where they are when the block's codes stand side by side.
-        probabilities: of the codes when they were drawn, (chains, codes of the block).
+        probabilities: of the codes when they were drawn, (codes of the block, chains).
     """
 
     def __init__(
         self, positions: Tensor, columns: Sequence[int], spans: Sequence[slice], pairs: Sequence[Tensor]
     ) -> None:
-        self.local = [slice(*ends) for ends in pairwise(np.cumsum([0, *(len(theta.T) for theta in pairs)]).tolist())]
+        sizes = [len(theta) for theta in pairs]
+        self.local = [slice(*ends) for ends in pairwise(np.cumsum([0, *sizes]).tolist())]
         self._codes = torch.cat([torch.arange(span.start, span.stop) for span in spans])
-        theta = torch.cat(list(pairs), dim=1)
-        self._within = theta[self._codes]
-        theta[self._codes] = 0.0
-        self._from_others = F.embedding_bag(positions, theta, mode="sum")
+        theta = torch.cat(list(pairs))
+        self._within = theta[:, self._codes]
+        theta[:, self._codes] = 0.0
+        self._from_others = F.embedding_bag(positions, theta.T.contiguous(), mode="sum").T.contiguous()
         shifts = torch.tensor([local.start - span.start for local, span in zip(self.local, spans, strict=True)])
-        self._one_hot = torch.zeros(len(positions), len(self._codes))
-        self._one_hot.scatter_(1, positions[:, torch.tensor(columns)] + shifts, 1.0)
-        self.probabilities = torch.empty(len(positions), len(self._codes))
-        self._sums_within = torch.empty(len(self._codes), len(self._codes))
+        self._before = torch.zeros(len(self._codes), len(positions))
+        self._before.scatter_(0, (positions[:, torch.tensor(columns)] + shifts).T, 1.0)
+        self._one_hot = self._before.clone()
+        self.probabilities = torch.empty_like(self._one_hot)
+        order = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        self._is_drawn_before = order[:, None] < order
 
     def logits(self, index: int) -> Tensor:
-        """Return what pairs add to the logits of a column, by its index in the block, shape (chains, codes)."""
+        """Return what pairs add to the logits of a column, by its index in the block, shape (codes, chains)."""
         local = self.local[index]
-        return self._from_others[:, local] + self._one_hot @ self._within[:, local]
+        return torch.addmm(self._from_others[local], self._within[local], self._one_hot)
 
     def set_column(self, index: int, probabilities: Tensor, codes: Tensor) -> None:
         """Note with which probabilities a column was drawn, and its new codes.
 
         Args:
             index: of the column in the block.
-            probabilities: of its codes, shape (chains, codes).
+            probabilities: of its codes, shape (codes, chains).
             codes: drawn codes, int64, shape (chains,).
         """
         local = self.local[index]
-        self.probabilities[:, local] = probabilities
-        self._sums_within[:, local] = self._one_hot.T @ probabilities
-        self._one_hot[:, local] = 0.0
-        self._one_hot.scatter_(1, (codes + local.start)[:, None], 1.0)
+        self.probabilities[local] = probabilities
+        self._one_hot[local] = 0.0
+        self._one_hot[local].scatter_(0, codes[None], 1.0)
 
     def sums(self, holders: CodeHolders) -> Tensor:
         """Return the sum of the probabilities over the chains that held a code when they were computed.
@@ -85,8 +89,9 @@ class ColumnBlock:
         Args:
             holders: of the codes before the block.
         """
-        sums = holders.sums(self.probabilities)
-        sums[self._codes] = self._sums_within
+        by_chain = self.probabilities.T.contiguous()
+        sums = holders.sums(by_chain)
+        sums[self._codes] = torch.where(self._is_drawn_before, self._one_hot @ by_chain, self._before @ by_chain)
         return sums
 
 

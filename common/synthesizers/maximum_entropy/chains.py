@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -21,23 +22,28 @@ from common.synthesizers.maximum_entropy.blocks import CodeHolders, ColumnBlock,
 from common.synthesizers.maximum_entropy.potentials import ColumnSetPotentials, Potentials
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ColumnTables:
     """What the logits of one column are summed from.
 
     Attributes:
         singles: u, shape (codes of the column,).
-        pairs: theta, shape (codes of all columns, codes of the column).
+        by_code: theta, shape (codes of the column, codes of all columns); of the potentials' own memory.
         sets: phi of all sets that hold the column, one after the other, shape (cells, codes of the column).
         members: those sets, by their number.
         starts: first row of each of them in `sets`.
     """
 
     singles: Tensor
-    pairs: Tensor
+    by_code: Tensor
     sets: Tensor
     members: tuple[int, ...]
     starts: tuple[int, ...]
+
+    @cached_property
+    def pairs(self) -> Tensor:
+        """Theta, shape (codes of all columns, codes of the column)."""
+        return self.by_code.T.contiguous()
 
 
 def column_tables(potentials: Potentials) -> list[ColumnTables]:
@@ -49,8 +55,8 @@ def column_tables(potentials: Potentials) -> list[ColumnTables]:
         blocks = [potentials.sets[number].by_cell(column) for number in members]
         starts = np.cumsum([0, *(len(block) for block in blocks)]).tolist()[:-1]
         sets = torch.cat(blocks) if blocks else torch.empty(0, end - start)
-        pairs = potentials.pairs[:, start:end].contiguous()
-        tables.append(ColumnTables(potentials.singles[start:end], pairs, sets, tuple(members), tuple(starts)))
+        by_code = potentials.pairs[start:end]
+        tables.append(ColumnTables(potentials.singles[start:end], by_code, sets, tuple(members), tuple(starts)))
     return tables
 
 
@@ -170,18 +176,18 @@ class Chains:
         expected: dict[int, Tensor] = {}
         order = torch.randperm(len(self._sizes), generator=self._rng).tolist()
         for columns in cut_in_blocks(order, self._sizes):
-            block = ColumnBlock(self.positions, columns, self._spans(columns), [tables[c].pairs for c in columns])
+            block = ColumnBlock(self.positions, columns, self._spans(columns), [tables[c].by_code for c in columns])
             for index, column in enumerate(columns):
-                probabilities = _softmax(
-                    self._with_sets(block.logits(index) + tables[column].singles, tables[column], column)
-                )
-                for number in tables[column].members:
+                table = tables[column]
+                by_chain = self._with_sets(block.logits(index).T + table.singles, table, column)
+                probabilities = by_chain.T.softmax(dim=0)
+                for number in table.members:
                     if number not in expected:
                         expected[number] = self._expected(self._sets[number], column, probabilities)
-                codes = self.draw(probabilities)
+                codes = _draw_by_code(probabilities, self._rng)
                 self.set_column(column, codes)
                 block.set_column(index, probabilities, codes)
-            sums, means = block.sums(holders).T.contiguous(), block.probabilities.mean(0)
+            sums, means = block.sums(holders).T.contiguous(), block.probabilities.mean(1)
             for column, span, local in zip(columns, self._spans(columns), block.local, strict=True):
                 pairs[span] = sums[local]
                 singles[span] = means[local]
@@ -199,10 +205,10 @@ class Chains:
         """Return a set's expected table: cells of the other columns as drawn, times the probabilities of the last."""
         axis, shape = held.columns.index(column), held.values.shape
         others = [shape[other] for other in held.others(column)]
-        by_code = torch.zeros(math.prod(others), probabilities.shape[1])
-        by_code.index_add_(0, self.cells(held, column), probabilities)
-        table = torch.zeros(len(by_code), shape[axis]).index_add_(1, held.maps[axis], by_code) / len(self)
-        return table.reshape(*others, shape[axis]).movedim(-1, axis)
+        by_code = torch.zeros(len(probabilities), math.prod(others))
+        by_code.index_add_(1, self.cells(held, column), probabilities)
+        table = torch.zeros(shape[axis], by_code.shape[1]).index_add_(0, held.maps[axis], by_code) / len(self)
+        return table.reshape(shape[axis], *others).movedim(0, axis)
 
 
 def draw_codes(probabilities: Tensor, rng: torch.Generator) -> Tensor:
@@ -210,6 +216,13 @@ def draw_codes(probabilities: Tensor, rng: torch.Generator) -> Tensor:
     cumulative = probabilities.cumsum(dim=1)
     points = torch.rand(len(probabilities), 1, generator=rng) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, points).squeeze(1).clamp_(max=probabilities.shape[1] - 1)
+
+
+def _draw_by_code(probabilities: Tensor, rng: torch.Generator) -> Tensor:
+    """Return one code for each column of probabilities, (codes, chains): the same as `draw_codes` of their rows."""
+    cumulative = probabilities.cumsum(dim=0)
+    points = torch.rand(probabilities.shape[1], generator=rng) * cumulative[-1]
+    return (cumulative < points).sum(0).clamp_(max=len(probabilities) - 1)
 
 
 def _softmax(logits: Tensor) -> Tensor:

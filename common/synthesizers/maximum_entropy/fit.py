@@ -89,6 +89,12 @@ def averaged_steps(steps: int) -> int:
     return min(steps - math.ceil(min(AVERAGED_FROM * steps, steps - 1)), AVERAGED)
 
 
+def fitted_levels(levels: Sequence[PairTarget]) -> Sequence[PairTarget]:
+    """Return the resolutions, coarse to fine, up to the finest that has potentials: finer ones explain nothing."""
+    last = max((index for index, level in enumerate(levels) if level.has_potential.any()), default=-1)
+    return levels[: last + 1]
+
+
 class Damping:
     """How much steps are shortened where they make things worse: strongly dependent columns overshoot."""
 
@@ -120,6 +126,7 @@ class ModelFitter:
         self.singles = torch.from_numpy(evidence.singles).float()
         self.single_potentials = self.singles.log()
         self.pairs = PairTarget.of_levels(evidence)
+        self._levels = fitted_levels(self.pairs)
         self.sets: list[ColumnSetTarget] = []
         self.damping = Damping()
         rows = independent_rows(evidence.singles, self.domain.sizes, chains, seed)
@@ -129,7 +136,7 @@ class ModelFitter:
         """Return the potentials as they are now; pairs are summed over resolutions."""
         width = len(self.single_potentials)
         pairs = torch.zeros(width, width)
-        for level in self._fitted_levels():
+        for level in self._levels:
             pairs += level.by_code()
         for start, end in pairwise(np.cumsum([0, *self.domain.sizes]).tolist()):
             pairs[start:end, start:end] = 0.0
@@ -137,11 +144,6 @@ class ModelFitter:
             ColumnSetPotentials(target.columns, target.groups, target.maps, target.values) for target in self.sets
         )
         return Potentials(self.domain, self.single_potentials, pairs, sets)
-
-    def _fitted_levels(self) -> list[PairTarget]:
-        """Return the resolutions, coarse to fine, up to the finest that has potentials: finer ones explain nothing."""
-        last = max((index for index, level in enumerate(self.pairs) if level.has_potential.any()), default=-1)
-        return self.pairs[: last + 1]
 
     def add_sets(self, steps: int) -> None:
         """Give every counted set of three or four columns potentials, if there are any, after these steps without."""
@@ -165,6 +167,7 @@ class ModelFitter:
         other.single_potentials = self.single_potentials.clone()
         levels = zip(PairTarget.of_levels(evidence), self.pairs, strict=True)
         other.pairs = [replace(target, values=former.values.clone()) for target, former in levels]
+        other._levels = fitted_levels(other.pairs)
         sets = zip(evidence.sets, self.sets, strict=True)
         other.sets = [
             replace(ColumnSetTarget.of(table, self.domain), values=former.values.clone()) for table, former in sets
@@ -177,6 +180,7 @@ class ModelFitter:
     def widen(self, fit: Fit) -> None:
         """Widen the priors of pairs whose tables the model misses."""
         self.pairs = PairTarget.widened_levels(self.pairs, fit.pairs, self.evidence)
+        self._levels = fitted_levels(self.pairs)
         self.damping.start_again()  # what the wider priors let move is part of the size from now on
 
     def run(self, rates: Sequence[float]) -> Fit:
@@ -197,7 +201,7 @@ class ModelFitter:
         size = float(lacking.abs().sum())
         self.single_potentials += limited(rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4))
         coarser: Tensor | None = None
-        for level in self._fitted_levels():
+        for level in self._levels:
             coarser, gradient = level.step(sweep.pairs, coarser, rate)
             size += gradient / len(self.domain.sizes)
         for target, table in zip(self.sets, sweep.sets, strict=True):

@@ -6,7 +6,7 @@ rows together have too little of in any pair gets more weight in the next part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from common.arrays import Array
+from common.synthesizers.maximum_entropy.blocks import cut_in_blocks
 from common.synthesizers.maximum_entropy.chains import Chains, ColumnTables, column_tables
 from common.synthesizers.maximum_entropy.fit import Fit
 from common.synthesizers.maximum_entropy.potentials import Potentials
@@ -70,16 +71,21 @@ def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int], *, make_
 
 def _pulled(rows: Tensor, fit: Fit, tables: list[ColumnTables], rng: torch.Generator, make: MakeChains) -> Tensor:
     """Draw the rows again, part by part, with weights towards the tables that the model expects."""
-    counts = _PairCounts(rows, fit)
+    counts, sizes = _PairCounts(rows, fit), fit.potentials.domain.sizes
+    blocks = cut_in_blocks(range(len(tables)), sizes)
     for turn in range(PASSES):
         counts.pull(PULL * (FIRST_PULL + (1 - FIRST_PULL) * turn / (PASSES - 1)))
         for part in torch.randperm(len(rows), generator=rng).chunk(PARTS):
             chains = make(fit.potentials, rows[part], rng)
             one_hot = counts.one_hot(chains.positions)
-            for column, table in enumerate(tables):
-                codes = chains.draw(chains.probabilities(column, table, counts.logits(column, one_hot)))
-                chains.set_column(column, codes)
-                counts.move(one_hot, column, codes)
+            for columns in blocks:
+                block = _BlockCounts(counts, columns, one_hot)
+                points = torch.rand(len(columns), len(part), generator=rng).numpy()
+                for column, point in zip(columns, points, strict=True):
+                    codes = _drawn(chains.logits(column, tables[column], block.logits(column)), point)
+                    chains.set_column(column, torch.from_numpy(codes))
+                    block.move(column, codes)
+                block.close()
             rows[part] = chains.rows
     return rows
 
@@ -119,27 +125,74 @@ class _PairCounts:
         for span in self.spans:
             self.weights[span, span] = 0.0
 
-    def logits(self, column: int, one_hot: Array) -> Tensor:
-        """Return what single codes and pairs add to a column's logits, with more for what the rows have too little of.
 
-        Args:
-            column: index of the column.
-            one_hot: codes of some rows, shape (rows, codes of all columns).
-        """
-        span = self.spans[column]
-        pairs = _favored(self.lacking[span], self.weights[span]) + self.pairs[span]
-        singles = _favored(self.lacking_singles[span], self.weights_singles[span]) + self.singles[span]
-        return torch.from_numpy(one_hot @ pairs.T + singles)
+class _BlockCounts:
+    """Columns side by side that are drawn one after the other for some rows.
 
-    def move(self, one_hot: Array, column: int, codes: Tensor) -> None:
-        """Follow some rows to their new codes of a column; `one_hot` are their codes before, and then after."""
-        span = self.spans[column]
-        change = self.units[column][codes.numpy()] - one_hot[:, span]
-        moved = change.T @ one_hot
-        self.lacking[span] -= moved
-        self.lacking[:, span] -= moved.T
-        self.lacking_singles[span] -= change.sum(0)
-        one_hot[:, span] += change
+    What all other columns add to their logits stays the same until the block is closed, so it is summed once for all of
+    them; only what they add to each other is followed from draw to draw.
+
+    Args:
+        counts: of all rows; follow the draws when the block is closed.
+        columns: of the block, neighbors in increasing order.
+        one_hot: codes of the rows, shape (rows, codes of all columns); follows every draw.
+    """
+
+    def __init__(self, counts: _PairCounts, columns: Sequence[int], one_hot: Array) -> None:
+        self._counts, self._one_hot = counts, one_hot
+        self._span = span = slice(counts.spans[columns[0]].start, counts.spans[columns[-1]].stop)
+        pairs = _favored(counts.lacking[span], counts.weights[span])
+        pairs += counts.pairs[span]
+        pairs[:, span] = 0.0
+        singles = _favored(counts.lacking_singles[span], counts.weights_singles[span]) + counts.singles[span]
+        self._from_others = pairs @ one_hot.T + singles[:, None]
+        self._before = one_hot[:, span].copy()
+
+    def logits(self, column: int) -> Tensor:
+        """Return what single codes and pairs add to a column's logits, more for what the rows have too little of."""
+        counts, codes = self._counts, self._counts.spans[column]
+        within = _favored(counts.lacking[codes, self._span], counts.weights[codes, self._span])
+        within += counts.pairs[codes, self._span]
+        by_code = self._from_others[self._local(column)] + within @ self._one_hot[:, self._span].T
+        return torch.from_numpy(by_code).T
+
+    def move(self, column: int, codes: Array) -> None:
+        """Follow the rows to their new codes of a column."""
+        counts, span = self._counts, self._counts.spans[column]
+        change = counts.units[column][codes] - self._one_hot[:, span]
+        moved = change.T @ self._one_hot[:, self._span]
+        counts.lacking[span, self._span] -= moved
+        counts.lacking[self._span, span] -= moved.T
+        self._one_hot[:, span] += change
+
+    def close(self) -> None:
+        """Follow the rows to their new codes of the block in the pairs with all other columns."""
+        counts, span = self._counts, self._span
+        change = self._one_hot[:, span] - self._before
+        moved = change.T @ self._one_hot
+        moved[:, span] = 0.0
+        counts.lacking[span] -= moved
+        counts.lacking[:, span] -= moved.T
+        counts.lacking_singles[span] -= change.sum(0)
+
+    def _local(self, column: int) -> slice:
+        """Return where a column's codes are among those of the block."""
+        codes, start = self._counts.spans[column], self._span.start
+        return slice(codes.start - start, codes.stop - start)
+
+
+def _drawn(logits: Tensor, points: Array) -> Array:
+    """Return one code for each row of logits, int64.
+
+    In numpy and with codes along the first axis: for a few rows its calls cost a third of those of torch.
+
+    Args:
+        logits: up to a number for each row, shape (rows, codes).
+        points: where in the distribution of each row its code is, from 0 to below 1, shape (rows,).
+    """
+    by_code = logits.numpy().T
+    cumulative = np.cumsum(np.exp(by_code - by_code.max(0)), axis=0)
+    return np.asarray((cumulative < points * cumulative[-1]).sum(0))
 
 
 def _favored(lacking: Array, weights: Array) -> Array:

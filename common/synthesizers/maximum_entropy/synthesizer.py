@@ -16,8 +16,11 @@ from common.synthesizers.maximum_entropy.files import model_of, weights_of
 from common.synthesizers.maximum_entropy.fit import fit_model
 from common.synthesizers.maximum_entropy.rows import draw_rows
 
-FEWEST_CHAINS, MOST_CHAINS, CHAIN_CODES = 2048, 3072, 40_000
+USUAL_CHAINS, MOST_CHAINS, CHAIN_CODES = 2048, 3072, 40_000
 """Chains if the study does not say: as many as hold this many codes in all, within the two limits."""
+
+FEWEST_CHAINS, MOST_CHAIN_CODES = 1024, 175_000
+"""A wide table has fewer than the usual chains: they hold at most this many codes, but are not fewer than the first."""
 
 
 class MaximumEntropy:
@@ -33,11 +36,16 @@ class MaximumEntropy:
 
     def fit(self, weights: Weights, measurements: Measurements, seed: int, *, rounds: int) -> Weights:
         """Return the potentials, the expected tables and the rows of the chains; post-processing."""
-        columns = len(self._domain.sizes)
-        chains = self._settings.chains or min(max(CHAIN_CODES // columns, FEWEST_CHAINS), MOST_CHAINS)
+        chains = self._settings.chains or chains_of(len(self._domain.sizes))
         evidence = Evidence.of(measurements)
         return weights_of(fit_model(evidence, chains=chains, steps=self._settings.fit_steps, seed=seed))
 
     def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
         """Draw rows; given columns hold their code exactly, the others follow their conditional distribution."""
         return draw_rows(model_of(weights, self._domain), rows, seed, given).numpy().astype(np.int16)
+
+
+def chains_of(columns: int) -> int:
+    """Return the number of chains of a table with that many columns, where the study names none."""
+    usual = min(max(CHAIN_CODES // columns, USUAL_CHAINS), MOST_CHAINS)
+    return min(usual, max(MOST_CHAIN_CODES // columns, FEWEST_CHAINS))

@@ -15,10 +15,11 @@ from common.marginals.evidence import Evidence
 from common.marginals.measurements import Measurements
 from common.marginals.queries import Domain, Query, count
 from common.study.synthesizers import MaximumEntropySettings
+from common.synthesizers.maximum_entropy import blocks
 from common.synthesizers.maximum_entropy.files import model_of, weights_of
 from common.synthesizers.maximum_entropy.fit import Fit, fit_model
 from common.synthesizers.maximum_entropy.rows import draw_rows
-from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy
+from common.synthesizers.maximum_entropy.synthesizer import MaximumEntropy, chains_of
 from tests.testbeds.dependence import dependent_rows
 
 SIZES = (3, 4, 2)
@@ -131,6 +132,11 @@ class TestFit:
         assert np.abs(model - table_of(codes, (0, 1, 2, 3), COINS)).sum() / 2 < 0.03
 
 
+@pytest.mark.parametrize(("columns", "chains"), [(10, 3072), (37, 2048), (85, 2048), (171, 1024), (3000, 1024)])
+def test_wide_tables_have_fewer_chains(columns: int, chains: int) -> None:
+    assert chains_of(columns) == chains
+
+
 class TestRows:
     def test_conditions_hold_within_a_set_of_four(self, parity_of_four: tuple[Codes, Fit]) -> None:
         """Given one coin, the parity of the three others is the opposite, one time in ten not."""
@@ -158,6 +164,13 @@ class TestRows:
         codes = draw_rows(fit, rows, 11, {}).numpy()
         assert codes.shape == (rows, 3)
         assert ((codes >= 0) & (codes < np.array(SIZES))).all()
+
+    def test_rows_are_the_same_for_blocks_of_one_column(
+        self, fitted: tuple[Codes, Fit], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        together = draw_rows(fitted[1], 300, 13, {})
+        monkeypatch.setattr(blocks, "BLOCK_CODES", 1)
+        assert torch.equal(draw_rows(fitted[1], 300, 13, {}), together)
 
     def test_drawing_leaves_the_model_as_it_was(self, fitted: tuple[Codes, Fit]) -> None:
         _, fit = fitted
