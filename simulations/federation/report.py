@@ -21,7 +21,8 @@ from common.evaluation.assessment import Assessment, assess
 from common.evaluation.images.evidence import ImageEvidence
 from common.evaluation.report.html import HospitalRun, RunSummary, render
 from common.evaluation.report.visits import render_visits
-from common.evaluation.statistics.data import DrawBalanced, EvaluationData, HospitalLabels
+from common.evaluation.statistics.data import DrawClass, EvaluationData, HospitalLabels
+from common.evaluation.statistics.values import labels
 from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.evidence import VisitEvidence, assess_visits
 from common.evaluation.visits.from_study import layout_of, measured_visits, with_patient_and_time
@@ -192,7 +193,7 @@ def _measure(
         rules=tuple(study.rules),
         sensitive=tuple(study.evaluation.sensitive),
         hospitals=HospitalLabels(owners[0], owners[1]),
-        draw_balanced=balanced_rows(model, synthetic),
+        draw_class=rows_of_class(model, synthetic),
         before_rounds=table_before_rounds(model, out, len(synthetic)),
         epsilon=None if None in charged else max(charged),
         delta=study.privacy.delta,
@@ -226,18 +227,21 @@ def weights_without_classes(model: Model) -> Weights:
     return synthesizer.fit({}, replace(measurements, classes=None), seed_for(study.seed, "fit"), rounds=0)
 
 
-def balanced_rows(model: Model, synthetic: pd.DataFrame) -> DrawBalanced | None:
-    """Return a function that draws equally many rows of each category of the target; None without categories.
+def rows_of_class(model: Model, synthetic: pd.DataFrame) -> DrawClass | None:
+    """Return a function that draws rows of one category of the target; None without categories.
 
     `synthetic` stands in where the model gives a category no weight.
     """
     study, target = model.study, model.study.evaluation.target
-    if not study.table[target].labels:
+    categories = study.table[target].labels
+    if not categories:
         return None
+    category_of = dict(zip(labels(pd.Series(categories, dtype=object)), categories, strict=True))
 
-    def draw(rows: int) -> pd.DataFrame:
+    def draw(label: str, rows: int) -> pd.DataFrame:
         try:
-            return model.sample_balanced(rows, seed_for(study.seed, "augmentation"), target, given={})
+            seed = seed_for(study.seed, "augmentation", label)
+            return model.sample(rows, seed, given={target: category_of.get(label, label)})
         except StudyError:
             return synthetic
 

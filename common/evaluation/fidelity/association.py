@@ -66,7 +66,8 @@ def association_of(counts: Any, sizes: tuple[int, ...]) -> Floats:
     column_of = np.arange(columns).repeat(sizes)
     categories = np.bincount(column_of[totals > 0], minlength=columns)
     scale = sparse.diags_array(np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0))
-    beyond_chance = summed_by_pair(scale @ counts.power(2) @ scale, sizes) - 1.0
+    squares = sparse.csr_matrix((counts.data**2, counts.indices, counts.indptr), counts.shape)  # power() sorts cells
+    beyond_chance = summed_by_pair(scale @ squares @ scale, sizes) - 1.0
     smaller = np.minimum.outer(categories, categories) - 1
     squared = np.divide(beyond_chance, smaller, out=np.zeros_like(beyond_chance), where=smaller > 0)
     return np.asarray(np.sqrt(np.clip(squared, 0.0, 1.0)), dtype=np.float64)

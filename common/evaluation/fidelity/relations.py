@@ -163,7 +163,9 @@ class TwoWayTables:
             real, synthetic: how often each row counts, as many in sum as the table has rows.
         """
         weights = np.concatenate([self.rows[1] * real, -self.rows[0] * synthetic])  # whole numbers: sums are exact
-        gaps = summed_by_pair(abs(two_way(self.one_hot, weights)), self.sizes)
+        counts = two_way(self.one_hot, weights)
+        np.abs(counts.data, out=counts.data)  # abs(counts) would sort the cells first, which takes half of the time
+        gaps = summed_by_pair(counts, self.sizes)
         return np.asarray(1.0 - gaps / (2 * self.rows[0] * self.rows[1]))
 
 

@@ -24,8 +24,9 @@ from common.study.schema import Schema
 MOST_SCORED = 10_000
 """Most rows of a table that the library is given: a fixed random sample of a larger table."""
 
-MOST_SCORED_PAIRS = 1_000
-"""Most pairs of columns, about, that the library scores: all of 45 columns, in a wider table those within groups."""
+MOST_SCORED_PAIRS, MOST_GROUPED_PAIRS = 1_000, 500
+"""Most pairs of columns for the library to score all of them, those of 45 columns; and about how many it scores of a
+wider table: those within groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ def sdmetrics_scores(data: EvaluationData) -> SdmetricsScores | None:
 def scored_groups(columns: int) -> int:
     """Return into how many groups the columns of a table are divided, so that few enough pairs are within groups."""
     groups = 1
-    while groups < columns // 2 and groups * math.comb(math.ceil(columns / groups), 2) > MOST_SCORED_PAIRS:
+    if math.comb(columns, 2) <= MOST_SCORED_PAIRS:
+        return groups
+    while groups < columns // 2 and groups * math.comb(math.ceil(columns / groups), 2) > MOST_GROUPED_PAIRS:
         groups += 1
     return groups
 

@@ -13,8 +13,8 @@ from common.evaluation.statistics.values import Labels
 from common.study.rules import Rule
 from common.study.schema import Schema
 
-DrawBalanced = Callable[[int], pd.DataFrame]
-"""Draws that many synthetic rows, equally many of each class of the target."""
+DrawClass = Callable[[str, int], pd.DataFrame]
+"""Draws synthetic rows of a class of the target, by its label; the second argument is how many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class EvaluationData:
         rules: declared rules, whose violations are counted.
         sensitive: columns whose groups are compared.
         hospitals: the hospital of every real row, where it is known.
-        draw_balanced: draws synthetic rows with equally many of each class of the target, where a model can.
+        draw_class: draws synthetic rows of one class of the target, where a model can.
         before_rounds: the table that the same run gives without its training rounds, where it had any.
         epsilon, delta: what the release promises each patient, the largest over hospitals, for the bounds beside the
             attacks; None where nothing is promised or known.
@@ -57,7 +57,7 @@ class EvaluationData:
     rules: tuple[Rule, ...] = ()
     sensitive: tuple[str, ...] = ()
     hospitals: HospitalLabels | None = None
-    draw_balanced: DrawBalanced | None = None
+    draw_class: DrawClass | None = None
     before_rounds: pd.DataFrame | None = None
     epsilon: float | None = None
     delta: float | None = None

@@ -61,9 +61,7 @@ def augment(
     patients = data.holdout.iloc[predictions.rows]
     counts = pd.Series(labels(train[data.target])).value_counts().drop(MISSING, errors="ignore")
     wanted = {str(label): int(counts.max() - count) for label, count in counts.items() if counts.max() > count}
-    draw = data.draw_balanced
-    drawn = data.synthetic if draw is None else draw(len(counts) * int(counts.max()))
-    extra = _fill(drawn[list(train.columns)], wanted, data.target, repeat=False)
+    extra = _fill(_synthetic_rows(data, wanted)[list(train.columns)], wanted, data.target, repeat=False)
     if extra.empty:
         return (), 0
     repeated = _fill(train, wanted, data.target, repeat=True)
@@ -77,6 +75,14 @@ def augment(
         _compare(name, predictions.truth, minority, classes, (real, oversampled, augmented)) for name in AUGMENTED
     )
     return results, len(extra)
+
+
+def _synthetic_rows(data: EvaluationData, wanted: Mapping[str, int]) -> pd.DataFrame:
+    """Return synthetic rows of the wanted classes: drawn for them, or the table where no model can draw a class."""
+    if data.draw_class is None or not wanted:
+        return data.synthetic
+    drawn = [data.draw_class(label, count) for label, count in sorted(wanted.items())]
+    return pd.concat(drawn, ignore_index=True)
 
 
 def _compare(

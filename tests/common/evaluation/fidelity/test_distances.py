@@ -148,7 +148,8 @@ def test_groups_score_all_columns_as_one_group(monkeypatch: pytest.MonkeyPatch) 
     train, _ = heart()
     data = data_of(train, train.sample(len(train), replace=True, random_state=0).reset_index(drop=True))
     whole = sdmetrics_scores(data)
-    monkeypatch.setattr(library, "MOST_SCORED_PAIRS", 30)
+    for limit in ("MOST_SCORED_PAIRS", "MOST_GROUPED_PAIRS"):
+        monkeypatch.setattr(library, limit, 30)
     found = sdmetrics_scores(data)
     assert whole is not None
     assert found is not None

@@ -63,7 +63,7 @@ class TestNotes:
         notes = sampling_notes(EvaluationData(table, table, table, Schema(columns=columns), target="c0"))
         assert notes == (
             "Of 1,225 pairs of columns the 1,000 that changed most are listed; means are over all pairs.",
-            "SDMetrics (quality) scores all 50 columns, and the pairs of columns within 2 fixed random groups.",
+            "SDMetrics (quality) scores all 50 columns, and the pairs of columns within 3 fixed random groups.",
         )
 
 

@@ -128,16 +128,16 @@ def test_compare_predictions_score_hospitals_on_their_own(of_real_rows: Predicti
 def test_augment_balances_the_classes() -> None:
     train, holdout = heart()
     scarce = pd.concat([train[train[TARGET] == "no"], train[train[TARGET] == "yes"].head(40)], ignore_index=True)
-    asked: list[int] = []
+    asked: list[tuple[str, int]] = []
 
-    def balanced(rows: int) -> pd.DataFrame:
-        asked.append(rows)
+    def of_class(label: str, rows: int) -> pd.DataFrame:
+        asked.append((label, rows))
         return train
 
-    found = Analysis(replace(data_of(scarce, train, holdout), draw_balanced=balanced)).prediction
+    found = Analysis(replace(data_of(scarce, train, holdout), draw_class=of_class)).prediction
     assert found is not None
     healthy = int((scarce[TARGET] == "no").sum())
-    assert asked == [2 * healthy]
+    assert asked == [("yes", healthy - 40)]
     assert found.minority_class == "yes"
     assert found.added_rows == healthy - 40
     gains = {arm.name: arm.auroc_gain for arm in found.augmentation}
