@@ -11,9 +11,10 @@ import copy
 import numpy as np
 import pandas as pd
 
-from common.arrays import Integers
+from common.arrays import Floats, Integers
 from common.columns.base import Codes, ColumnCode, Histogram
 from common.columns.binning import Binning
+from common.columns.grid_code import GridCode
 from common.columns.labels import label_numbers
 from common.columns.parts import Parts
 from common.study.schema import VISIT, VISITS, Schema, VisitsSchema
@@ -120,13 +121,24 @@ class Encoder:
             return np.empty((0, len(self.sizes)), dtype=np.int16)
         return np.stack([code.encode(frame[name]) for name, code in self._codes.items()], axis=1)
 
-    def decode(self, codes: Codes, rng: np.random.Generator) -> pd.DataFrame:
+    def decode(self, codes: Codes, rng: np.random.Generator, order: Floats | None = None) -> pd.DataFrame:
         """Return a conformed table: numbers on the value grid, drawn inside their bin as the histogram says.
 
         All visits of a patient, which are rows side by side, get the patient's columns as they are drawn for the first.
+
+        Args:
+            codes: shape (rows, columns).
+            rng: source of randomness.
+            order: a larger number for a larger value among the rows of a bin, shape (rows, columns); None for a random
+                order.
         """
-        columns = enumerate(self._codes.items())
-        frame = pd.DataFrame({name: code.decode(codes[:, index], rng) for index, (name, code) in columns})
+        columns = {}
+        for index, (name, code) in enumerate(self._codes.items()):
+            if order is not None and isinstance(code, GridCode):
+                columns[name] = code.decode(codes[:, index], rng, order[:, index])
+            else:
+                columns[name] = code.decode(codes[:, index], rng)
+        frame = pd.DataFrame(columns)
         if not isinstance(self.schema, VisitsSchema):
             return frame
         is_first = codes[:, self.schema.names.index(VISIT)] == 0

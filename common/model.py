@@ -25,6 +25,7 @@ from common.seeds import seed_for
 from common.study.courses import HistoryRules
 from common.study.rules import broken, repair
 from common.study.study import Study, read_study
+from common.synthesizers.base import OrderingSynthesizer
 from common.synthesizers.registry import make_synthesizer
 from common.system.folder import RunFolder
 
@@ -110,7 +111,10 @@ class Model:
         codes = dict(self._code(encoder, name, category) for name, category in given.items())
         synthesizer = make_synthesizer(self.study.synthesizer, encoder)
         drawn = synthesizer.sample(self.weights, rows, seed_for(seed, "codes"), codes)
-        return encoder.decode(drawn, np.random.default_rng(seed_for(seed, "values")))
+        order = None
+        if isinstance(synthesizer, OrderingSynthesizer):
+            order = synthesizer.order_within(self.weights, drawn, seed_for(seed, "order-within"))
+        return encoder.decode(drawn, np.random.default_rng(seed_for(seed, "values")), order)
 
     def sample_balanced(self, rows: int, seed: int, column: str, *, given: Mapping[str, str]) -> pd.DataFrame:
         """Draw a table with equally many rows of each category of a column, to within one, in random order.

@@ -17,9 +17,10 @@ from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.columns.binning import Binning
 from common.columns.compact import ABSENT, is_compact, is_present
-from common.columns.histograms import count_nodes, estimate, length, levels, node_sums, project_to_simplex
+from common.columns.histograms import count_nodes, length, levels, node_sums, project_to_simplex
 from common.columns.parts import Parts
 from common.columns.rounding import RoundValues, allot
+from common.columns.smoothing import denoise
 from common.columns.tags import tagged, tags_of
 from common.columns.value_grid import ValueGrid
 
@@ -170,7 +171,7 @@ class GridCode:
         """
         nodes, counted = length(histogram.cells), histogram.length - histogram.absences
         absent_weights = np.maximum(LEAST_MISSING, noisy[counted:].astype(np.float64))
-        weights = estimate(noisy[:nodes], histogram.cells, binning.deviation)
+        weights = denoise(noisy[:nodes], histogram.cells, binning.deviation)
         weights = weights + POSSIBLE * weights.sum() / len(weights)
         classes = project_to_simplex(noisy[nodes:counted].astype(np.float64), float(weights.sum()))
         cuts, rounds = _cut(weights, binning.bins), histogram.rounds
@@ -220,7 +221,7 @@ class GridCode:
         """
         nodes = count_nodes(rng.poisson(self.cell_weights))
         noisy = nodes + np.rint(deviation * rng.standard_normal(len(nodes))).astype(np.int64)
-        weights = estimate(noisy, len(self.cell_weights), deviation)
+        weights = denoise(noisy, len(self.cell_weights), deviation)
         return replace(self, cell_weights=weights + POSSIBLE * max(weights.sum(), 1.0) / len(weights))
 
     def encode(self, values: pd.Series) -> Codes:
@@ -230,8 +231,14 @@ class GridCode:
         codes[~present] = len(self.cuts) - 1 + absences_of(values, self.reasons)
         return np.minimum(codes, self.size - 1).astype(np.int16)
 
-    def decode(self, codes: Codes, rng: np.random.Generator) -> Floats:
-        """Return values spread inside their bin as the histogram says, NaN for missing, with the tag of its code."""
+    def decode(self, codes: Codes, rng: np.random.Generator, order: Floats | None = None) -> Floats:
+        """Return values spread inside their bin as the histogram says, NaN for missing, with the tag of its code.
+
+        Args:
+            codes: of every row.
+            rng: source of randomness.
+            order: a larger number for a larger value among the rows of a bin, shape (rows,); None for a random order.
+        """
         absent = codes.astype(np.int64) - (len(self.cuts) - 1)  # below 0 where a bin says the value
         values = tagged(np.where((absent >= 0) & (absent < self.reasons), absent + 1, 0))
         borders = self.starts + self.grid.first
@@ -240,7 +247,8 @@ class GridCode:
             rows = np.flatnonzero(codes == code)
             if not len(rows):
                 continue
-            cells = first + _spread(self.cell_weights[first:last], len(rows), rng)
+            ranks = rng.permutation(len(rows)) if order is None else np.argsort(np.argsort(order[rows]))
+            cells = first + _spread(self.cell_weights[first:last], ranks, rng)
             if odds is None:
                 points = rng.integers(self.starts[cells], self.starts[cells + 1])
             else:
@@ -249,13 +257,18 @@ class GridCode:
         return values
 
 
-def _spread(weights: Floats, count: int, rng: np.random.Generator) -> Integers:
-    """Return `count` cells in random order, each about as often as its weight says: a stratified draw.
+def _spread(weights: Floats, ranks: Integers, rng: np.random.Generator) -> Integers:
+    """Return the cell of each row by its rank, each cell about as often as its weight says: a stratified draw.
 
     Independent draws would add sampling noise to every bin, about as much as a bootstrap of real rows has.
+
+    Args:
+        weights: of the cells.
+        ranks: of the rows, a permutation of 0, 1, ...
+        rng: of the places within the strata.
     """
     cumulative = np.cumsum(weights) / weights.sum()
-    points = (rng.permutation(count) + rng.random(count)) / count
+    points = (ranks + rng.random(len(ranks))) / len(ranks)
     return np.minimum(np.searchsorted(cumulative, points, side="right"), len(weights) - 1)
 
 

@@ -71,6 +71,25 @@ class Slopes:
         means = finer.merge(self.weights * singles) / finer.merge(singles)
         return Slopes(self.positions[first], self.above[first], self.below[first], means)
 
+    def of_column(self, parts: slice, first: int) -> Slopes:
+        """Return the slopes of one column alone.
+
+        Args:
+            parts: of the column.
+            first: group of the column that becomes the first.
+        """
+        groups = (self.positions[parts] - first, self.above[parts] - first, self.below[parts] - first)
+        return Slopes(*groups, self.weights[parts])
+
+    def differences(self, values: Floats) -> Floats:
+        """Return by how much values change from a group to the next, at every part; 0 where there is no order.
+
+        Args:
+            values: of groups, along the first axis.
+        """
+        groups = np.maximum(self.above - self.below, 1).reshape(-1, *(1,) * (values.ndim - 1))
+        return np.asarray((values[self.above] - values[self.below]) / groups)
+
     def spread(self, square: Floats) -> Floats:
         """Return a square over parts from a square over groups."""
         rows = square[self.positions] + self.weights[:, None] * (square[self.above] - square[self.below])

@@ -1,8 +1,8 @@
 """What the federation needs of a synthesizer.
 
-`Synthesizer` is enough for one that is fitted to noisy marginals. `AdversarialSynthesizer` adds what hospitals and the
-server do in rounds. Callers ask for a capability, never for a kind. A synthesizer keeps no state: everything that it
-learns is in a `Weights` dictionary.
+`Synthesizer` is enough for one that is fitted to noisy marginals. `OrderingSynthesizer` adds how values lie within
+codes, and `AdversarialSynthesizer` what hospitals and the server do in rounds. Callers ask for a capability, never for
+a kind. A synthesizer keeps no state: everything that it learns is in a `Weights` dictionary.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from common.arrays import Integers, Weights
+from common.arrays import Floats, Integers, Weights
 from common.columns.base import Codes
 from common.marginals.measurements import Measurements
 from common.planning.plan import HospitalPlan
@@ -73,6 +73,23 @@ class Synthesizer(Protocol):
 
         Raises:
             StudyError: the synthesizer gives a condition no weight, or cannot draw on condition.
+        """
+
+
+@runtime_checkable
+class OrderingSynthesizer(Synthesizer, Protocol):
+    """A synthesizer that also says how the values of a column lie within its codes, given the other columns."""
+
+    def order_within(self, weights: Weights, codes: Codes, seed: int) -> Floats:
+        """Return a larger number for a larger value among the rows of a code; post-processing of the weights.
+
+        Args:
+            weights: weights of a trained synthesizer.
+            codes: rows that it drew, (rows, columns).
+            seed: the same seed gives the same numbers.
+
+        Returns:
+            Numbers of shape (rows, columns); those of columns without order mean nothing.
         """
 
 

@@ -180,6 +180,16 @@ def test_codes_decode_to_schema_and_encode_back(data: st.DataObject, bins: int, 
     assert (encoder.encode(frame) == codes).all()
 
 
+def test_numbers_of_a_bin_come_in_the_given_order() -> None:
+    schema = Schema(columns=(AGE, SEX))
+    counts = np.ones(histogram_length(schema, 100), dtype=np.int64)
+    encoder = Encoder(schema, counts, Binning(cells=100, bins=4))
+    codes, order = np.zeros((40, 2), dtype=np.int16), np.tile(np.arange(40.0)[::-1, None], 2)
+    ages = encoder.decode(codes, np.random.default_rng(0), order)["age"]
+    assert ages.is_monotonic_decreasing
+    assert ages.nunique() > 10
+
+
 @quick
 @given(data=st.data(), column=numerics(), bins=st.integers(2, 40))
 def test_any_numeric_column_survives_codes(data: st.DataObject, column: Numeric, bins: int) -> None:

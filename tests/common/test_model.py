@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
-from common.arrays import Weights
+from common.arrays import Floats, Weights
+from common.columns.base import Codes
+from common.encoding import Encoder
 from common.errors import StudyError
 from common.model import load_model, model_card, save_model
 from common.study.sections import HospitalFacts
@@ -52,6 +54,27 @@ class TestSample:
         with pytest.raises(StudyError, match=words) as problem:
             MODEL.sample(5, 1, given=given)
         assert "canary" not in str(problem.value)
+
+    def test_numbers_lie_within_bins_as_the_synthesizer_orders_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Ordering:
+            fit = None
+
+            def sample(self, weights: Weights, rows: int, seed: int, given: dict[int, int]) -> Codes:
+                return np.zeros((rows, len(MODEL.study.table.names)), dtype=np.int16)
+
+            def order_within(self, weights: Weights, codes: Codes, seed: int) -> Floats:
+                return np.tile(np.arange(len(codes), dtype=np.float64)[:, None], codes.shape[1])
+
+        def decode(encoder: Encoder, codes: Codes, rng: np.random.Generator, order: Floats) -> pd.DataFrame:
+            orders.append(order)
+            return real_decode(encoder, codes, rng, order)
+
+        orders: list[Floats] = []
+        real_decode = Encoder.decode
+        monkeypatch.setattr("common.model.make_synthesizer", lambda *_: Ordering())
+        monkeypatch.setattr(Encoder, "decode", decode)
+        MODEL.sample(50, 1)
+        assert orders[0][:, 0].tolist() == list(range(50))
 
     def test_without_prototypes_there_are_no_conditions(self) -> None:
         model = clinic_model(generator="mlp")

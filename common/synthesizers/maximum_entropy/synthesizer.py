@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.arrays import Weights
+from common.arrays import Floats, Weights
 from common.columns.base import Codes
 from common.marginals.evidence import Evidence
 from common.marginals.measurements import Measurements
@@ -15,6 +15,7 @@ from common.study.synthesizers import MaximumEntropySettings
 from common.synthesizers.maximum_entropy.files import model_of, weights_of
 from common.synthesizers.maximum_entropy.fit import fit_model
 from common.synthesizers.maximum_entropy.rows import draw_rows
+from common.synthesizers.maximum_entropy.within import order_within
 
 USUAL_CHAINS, MOST_CHAINS, CHAIN_CODES = 2048, 3072, 40_000
 """Chains if the study does not say: as many as hold this many codes in all, within the two limits."""
@@ -44,6 +45,9 @@ class MaximumEntropy:
         """Draw rows; given columns hold their code exactly, the others follow their conditional distribution."""
         return draw_rows(model_of(weights, self._domain), rows, seed, given).numpy().astype(np.int16)
 
+    def order_within(self, weights: Weights, codes: Codes, seed: int) -> Floats:
+        """Return where the numbers of drawn rows lie within their codes, given the other columns."""
+        return order_within(model_of(weights, self._domain), codes, seed)
 
 def chains_of(columns: int) -> int:
     """Return the number of chains of a table with that many columns, where the study names none."""
