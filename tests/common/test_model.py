@@ -57,7 +57,8 @@ class TestSample:
 
     def test_numbers_lie_within_bins_as_the_synthesizer_orders_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Ordering:
-            fit = None
+            def fit(self, weights: Weights, *_: object, **__: object) -> Weights:
+                return weights
 
             def sample(self, weights: Weights, rows: int, seed: int, given: dict[int, int]) -> Codes:
                 return np.zeros((rows, len(MODEL.study.table.names)), dtype=np.int16)
