@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from common.arrays import Array
@@ -20,6 +21,16 @@ NUMBERED = "{}-{:05d}"
 ROUND, ROUND_FILES = "round-{:05d}", "round-*.safetensors"
 
 
+OWNER = f"{FOLDER}/run.json"
+"""Says whose steps the folder holds."""
+
+
+def run_in(folder: Path) -> str | None:
+    """Return the id of the run whose checkpoints a run's folder holds; None if it holds none."""
+    owner = RunFolder(folder).read_json(OWNER)
+    return None if owner is None else str(owner["run_id"])
+
+
 class Checkpoints:
     """The steps of one run under one plan, as files below the run's folder.
 
@@ -35,11 +46,11 @@ class Checkpoints:
     def __init__(self, run_folder: RunFolder, run_id: str, plan: Plan) -> None:
         self._run_folder = run_folder
         owner = {"run_id": run_id, "plan": plan.digest}
-        present = run_folder.read_json(f"{FOLDER}/run.json")
+        present = run_folder.read_json(OWNER)
         if present not in (None, owner):
             raise StudyError(f"'{run_folder.path}' holds the checkpoints of another run or plan; use another folder")
         self.is_resumed = present is not None
-        run_folder.write_json(f"{FOLDER}/run.json", owner)
+        run_folder.write_json(OWNER, owner)
 
     def once(self, step: str, compute: Callable[[], dict[str, Array]], *, parts: str = "") -> dict[str, Array]:
         """Return the arrays of a step: from its checkpoint, or computed now and stored.

@@ -103,12 +103,17 @@ def simulate(
     ] = False,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("out/simulation"),
     force: Annotated[bool, typer.Option("--force", help="Empty the output folder first.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue the simulation that was interrupted in the output folder."),
+    ] = False,
 ) -> None:
     """Simulate several hospitals on this machine; by default, four hospitals with real heart patients.
 
     Writes synthetic.csv, model/, report.html, report.json, run.json and the hospitals' ledgers; of a study of visits,
     visits.csv and patients.csv instead of synthetic.csv. The noise of a simulation is seeded and therefore predictable.
-    It shows what a deployment would give, and protects no patient.
+    It shows what a deployment would give, and protects no patient. After an interruption, the same command with
+    --resume continues from the last finished step and charges nothing twice.
     """
     _check_numbers(epsilon, max_epsilon, holdout_fraction)
     declared = reading_options(read, database)
@@ -116,7 +121,7 @@ def simulate(
         from common.errors import StudyError
         from simulations.federation.output import check_output
 
-        check_output(out, force=force)  # before seconds of imports and reading
+        check_output(out, force=force, resume=resume)  # before seconds of imports and reading
         from common.planning.planner import make_plan
         from common.tables.reading import parse_reading
         from simulations.federation.hospitals import study_named
@@ -148,7 +153,15 @@ def simulate(
     with err_console.status("Planning the noise..."):
         make_plan(prepared.study)  # remembered where the run plans again
     cap = math.inf if max_epsilon is None else max_epsilon
-    options = Options(sites=sites, max_epsilon=cap, rows=rows or 0, force=force, engine=engine, with_report=report)
+    options = Options(
+        sites=sites,
+        max_epsilon=cap,
+        rows=rows or 0,
+        force=force,
+        resume=resume,
+        engine=engine,
+        with_report=report,
+    )
     with live_page(prepared.study, out) if live else nullcontext(lambda: None) as stay_open:
         with progress_bars() as bars:
             result = run(prepared, out, options, observers=[follow(bars)])

@@ -12,6 +12,9 @@ from common.ledger.ledger import Ledger
 from common.privacy import accountant
 from common.run_events.events import PhaseStarted, RunEvent
 
+RESUME = "the same command with --resume continues there and charges nothing twice, --force starts again"
+"""What a reader can do after an interruption."""
+
 
 class PhaseWatch:
     """Observer that knows the phase in which a run is."""
@@ -28,39 +31,36 @@ def words(problem: BaseException) -> str:
     return cause_of(problem) if isinstance(problem, Exception) else str(problem)
 
 
-def ending(
-    problem: BaseException, phase: str, ledgers: Sequence[Ledger], sites: Path | None, max_epsilon: float
-) -> BaseException:
+def ending(problem: BaseException, phase: str, ledgers: Sequence[Ledger], max_epsilon: float) -> BaseException:
     """Return the error with what a reader needs to go on: where the run was, and what the ledgers hold.
 
     Args:
         problem: what ended the run.
         phase: name of the phase that ended.
         ledgers: ledgers of the hospitals.
-        sites: folder of ledgers that outlast the simulation; None where they are in the output folder.
         max_epsilon: lifetime epsilon of every ledger.
     """
     if isinstance(problem, KeyboardInterrupt):
-        kept = (
-            f"the ledgers in '{sites}' keep it, and the next run adds to it"
-            if sites is not None
-            else "--force empties the folder and its ledgers"
-        )
         return KeyboardInterrupt(
-            f"interrupted during {phase}: the ledgers hold epsilon up to {_spent(ledgers):.3g}; a simulation "
-            f"starts again from the beginning: {kept}"
+            f"interrupted during {phase}: the ledgers hold epsilon up to {_spent(ledgers):.3g}; {RESUME}"
         )
     if isinstance(problem, OSError):
         where = f" '{problem.filename}'" if problem.filename else " to the output folder"
-        return StudyError(f"cannot write{where}: {cause_of(problem)}; make room, or choose another --out")
+        return StudyError(f"cannot write{where}: {cause_of(problem)}; make room. {RESUME.capitalize()}")
     if isinstance(problem, PolicyRefusal) and math.isfinite(max_epsilon):
         return PolicyRefusal(
             problem.reason,
             f"{problem}; the ledgers hold epsilon up to {_spent(ledgers):.3g} of --max-epsilon "
             f"{max_epsilon:g}, and the run needs what is in its study: raise --max-epsilon, or choose other "
-            "--sites",
+            f"--sites{_held(ledgers)}",
         )
     return problem
+
+
+def _held(ledgers: Sequence[Ledger]) -> str:
+    """Return what to do about interrupted runs that still reserve what they need; empty where there are none."""
+    held = {run_id for ledger in ledgers for run_id in ledger.open_runs()}
+    return f"; interrupted runs reserve a part, so continue them first: {RESUME}" if held else ""
 
 
 def _spent(ledgers: Sequence[Ledger]) -> float:

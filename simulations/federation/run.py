@@ -24,6 +24,7 @@ from common.study.study import Study
 from common.system.files import writing
 from common.system.folder import RunFolder
 from common.system.logs import log_to
+from server.run.checkpoints import run_in
 from server.run.config import RunConfig
 from server.run.observers import write_log
 from simulations.federation.endings import PhaseWatch, ending, release_is_whole, words
@@ -31,6 +32,7 @@ from simulations.federation.federate import federate, simulated_run
 from simulations.federation.output import check_output
 from simulations.federation.prepare import Prepared
 from simulations.federation.report import FinishedRun, Result, complete
+from simulations.federation.resuming import check_command, interrupted_run, note_command
 from simulations.federation.sites import open_hospitals, open_shards
 
 Engine = Literal["local", "ray"]
@@ -46,6 +48,7 @@ class Options:
         max_epsilon: cap on what every hospital's ledger may ever hold, at the study's delta.
         rows: synthetic rows; 0 for as many as were declared for training.
         force: empty an output folder that an earlier simulation wrote.
+        resume: continue the simulation that was interrupted in the output folder.
         engine: what delivers the messages; `wrap` and `workers` are the local grid's.
         wrap: puts something between the relay and each hospital, for fault injection.
         workers: hospitals that compute at once; one per processor by default.
@@ -56,6 +59,7 @@ class Options:
     max_epsilon: float = math.inf
     rows: int = 0
     force: bool = False
+    resume: bool = False
     engine: Engine = "local"
     wrap: Callable[[Hospital], Transport] = lambda hospital: hospital
     workers: int | None = None
@@ -69,12 +73,12 @@ def simulate(
 
     Args:
         prepared: the study and the tables of its hospitals.
-        out: created; must be empty unless `options.force`.
+        out: created; must be empty unless `options.force`, or hold an interrupted run if `options.resume`.
         options: how to simulate.
         observers: take the events of the run and of its evaluation.
 
     Raises:
-        StudyError: the output folder cannot be used, or the engine is not installed.
+        StudyError: the output folder cannot be used, the run in it is another, or the engine is not installed.
         PolicyRefusal: too few hospitals are left after refusals; no record was opened.
         LedgerError: a ledger in `sites` is in use, altered, or of another delta.
         FederationError: too few hospitals were left; run.json says `"status": "failed"`.
@@ -82,13 +86,15 @@ def simulate(
     options, study = options or Options(), prepared.study
     _check_engine(study, options.engine)
     plan = make_plan(study)  # a study that cannot be planned fails before anything is written
-    run_folder = _open_folder(out, force=options.force)
+    abandoned = run_in(out) if options.force and out.is_dir() else None
+    run_id = interrupted_run(out) if options.resume else None
+    run_folder = _open_folder(out, prepared, options)
     started = time.monotonic()
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
     phase = PhaseWatch()
     watching: Sequence[Emit] = (*observers, phase)
     emit = to_all(JsonLines(out / EVENTS), write_log, *observers)
-    config = simulated_run(study, out, options.sites or out / "sites", rows=options.rows)
+    config = simulated_run(study, out, options.sites or out / "sites", rows=options.rows, run_id=run_id)
     with ExitStack() as stack:
         stack.enter_context(log_to(out / "run.log", "client", "server", "simulations", "common"))
         shards = open_shards(prepared)
@@ -97,14 +103,14 @@ def simulate(
             if options.engine == "ray":
                 _federate_on_ray(prepared, config, options, observers, plan)
             hospitals = open_hospitals(study, shards, config.receipts.parent, stack, max_epsilon=options.max_epsilon)
-            with _closing_runs(hospitals.values()):
+            _close(hospitals.values(), abandoned)
+            with _closing_runs(hospitals.values(), config.run_id):
                 if options.engine == "local":
                     transports = {name: options.wrap(hospital) for name, hospital in hospitals.items()}
                     federate(config, transports, workers=options.workers, observers=watching, plan=plan)
         except (FedSynthError, OSError, KeyboardInterrupt) as problem:
-            ended = ending(
-                problem, phase.name, [site.ledger for site in hospitals.values()], options.sites, options.max_epsilon
-            )
+            ledgers_so_far = [hospital.ledger for hospital in hospitals.values()]
+            ended = ending(problem, phase.name, ledgers_so_far, options.max_epsilon)
             _record_failure(study, words(ended), run_folder, emit)
             raise ended from None
         ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
@@ -129,13 +135,23 @@ def _federate_on_ray(
 
 
 @contextmanager
-def _closing_runs(hospitals: Iterable[Hospital]) -> Iterator[None]:
-    """Free at the end what the run reserved and did not use: it is over, for late hospitals too."""
+def _closing_runs(hospitals: Iterable[Hospital], run_id: str) -> Iterator[None]:
+    """Free at the end what the run reserved and did not use, for late hospitals too, unless it can be resumed."""
     try:
         yield
-    finally:
-        for hospital in hospitals:
-            hospital.ledger.close_open_runs()
+    except (OSError, KeyboardInterrupt):
+        raise
+    except BaseException:
+        _close(hospitals, run_id)
+        raise
+    _close(hospitals, run_id)
+
+
+def _close(hospitals: Iterable[Hospital], run_id: str | None) -> None:
+    """Free what a run reserved at hospitals and did not use; None is no run."""
+    for hospital in hospitals:
+        if run_id in hospital.ledger.open_runs():
+            hospital.ledger.close_run(str(run_id))
 
 
 def _record_failure(study: Study, reason: str, run_folder: RunFolder, emit: Emit) -> None:
@@ -146,10 +162,15 @@ def _record_failure(study: Study, reason: str, run_folder: RunFolder, emit: Emit
         run_folder.write_json("run.json", failed)
 
 
-def _open_folder(out: Path, *, force: bool) -> RunFolder:
-    """Return the output folder, emptied."""
+def _open_folder(out: Path, prepared: Prepared, options: Options) -> RunFolder:
+    """Return the output folder: as it is for a run that is resumed, emptied for a new one."""
     with writing(out):
-        for name in check_output(out, force=force):
+        if options.resume:
+            check_command(RunFolder(out), prepared, options.sites)
+            return RunFolder(out)
+        for name in check_output(out, force=options.force):
             path = out / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return RunFolder(out)
+        run_folder = RunFolder(out)
+        note_command(run_folder, prepared, options.sites)
+        return run_folder
