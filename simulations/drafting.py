@@ -22,6 +22,7 @@ from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
 from common.tables.raw import near_name, refuse_empty
 from simulations.drafting_columns import ColumnRefused, draft_columns
+from simulations.drafting_notices import in_few_lines
 from simulations.federation.hospitals import slugify
 
 SHOWN = 60
@@ -111,7 +112,7 @@ def draft_study(
     }
     columns, without, of_columns = draft_columns(evidences, named.kinds)
     left_out = {column: f"it names the {role}" for column, role in named.not_drafted.items()} | without
-    reasons = [f"column '{column}' is left out: {reason}" for column, reason in left_out.items()]
+    reasons = in_few_lines([(column, f"is left out: {reason}") for column, reason in left_out.items()])
     notices += [*unnamed, *reasons, *of_columns]
     if has_decimal_comma:
         columns = [marked(entry) if entry.get("decimals") else entry for entry in columns]
@@ -221,18 +222,6 @@ def check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mappi
     for column, kind in kinds.items():
         if kind not in KINDS:
             raise StudyError(f"--kind {column}={kind}: there is no such kind; choose from {', '.join(KINDS)}")
-
-
-def draft_text(study: Study, notices: Sequence[str]) -> str:
-    """Return the text of the study file, with a warning and the notices as comments at the top."""
-    warning = (
-        "DRAFTED FROM RECORDS: bounds, multiples, categories, missing flags come from a table. No epsilon covers",
-        "them. Use this file with public or simulated tables only; hospitals refuse a drafted study. For real patients",
-        'write the schema from the data dictionary, and only then remove origin = "drafted".',
-        "",
-        *(f"- {' '.join(notice.split())}" for notice in notices),
-    )
-    return "".join(f"# {line}".rstrip() + "\n" for line in warning) + "\n" + study.to_toml()
 
 
 def _unit(named: NamedColumns) -> str:

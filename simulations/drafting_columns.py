@@ -7,13 +7,12 @@ from typing import Any
 
 from common.columns.base import UnreadColumn
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
-from common.columns.drafting_dates import draft_since
+from common.columns.drafting_forms import unread_form
+from common.columns.drafting_since import draft_since
 from common.columns.kinds import KINDS
 from common.columns.roles.roles import role_of
 from common.errors import StudyError
-
-SAME = 3
-"""Columns from which on one line names all of which the same is true."""
+from simulations.drafting_notices import in_few_lines
 
 UNREAD_KINDS = frozenset(name for name, kind in KINDS.items() if issubclass(kind, UnreadColumn))
 """Kinds of columns whose cells no hospital reads."""
@@ -54,21 +53,7 @@ def draft_columns(
                 raise ColumnRefused(column, f"target '{column}' cannot be predicted: {reason}; choose another")
             case LeftOut(reason):
                 left_out[column] = reason
-    return columns, left_out, [*_in_few_lines(notices), *draft_since(columns, evidences)]
-
-
-def _in_few_lines(notices: list[tuple[str, str]]) -> list[str]:
-    """Return notices with the names of their columns: one line for `SAME` and more of which the same is true."""
-    columns: dict[str, list[str]] = {}
-    for column, notice in notices:
-        columns.setdefault(notice, []).append(f"'{column}'")
-    lines = []
-    for notice, names in columns.items():
-        listed = (
-            [f"each of the columns {', '.join(names)}"] if len(names) >= SAME else [f"column {name}" for name in names]
-        )
-        lines += [f"{subject} {notice}" for subject in listed]
-    return lines
+    return columns, left_out, [*in_few_lines(notices), *draft_since(columns, evidences)]
 
 
 def draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut:
@@ -92,6 +77,6 @@ def draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut:
             "looks like an identifier of patients with several rows: --patient-column NAME keeps the first row of each"
         )
     if role.is_direct and (role.is_certain or not evidence.is_target):
-        return LeftOut(f"it {role.sentence}")
+        return LeftOut(unread_form(evidence) or f"it {role.sentence}")
     drafts = (kind.draft(evidence) for kind in KINDS.values())
     return next((draft for draft in drafts if draft is not None), LeftOut("no kind of column recognizes it"))

@@ -22,6 +22,7 @@ from common.tables.raw import refuse_empty
 from common.tables.visits import moment
 from simulations.drafting import check_roles, has_target, patient_delta, study_of, with_usable_names
 from simulations.drafting_columns import draft_column, draft_columns
+from simulations.drafting_notices import in_few_lines
 
 IN_FULL = 0.95
 """Fraction of patients whose visits are all kept where the draft chooses `most_visits`."""
@@ -191,7 +192,7 @@ def _columns(
         }
         drafted, left_out, lines = draft_columns(evidences, kinds)
         columns += [column | ({"per": "patient"} if is_static else {}) for column in drafted]
-        notices += [*(f"column '{name}' is left out: {reason}" for name, reason in left_out.items()), *lines]
+        notices += in_few_lines([(name, f"is left out: {reason}") for name, reason in left_out.items()]) + lines
     if blank := known.count(False):
         columns = [column | ({"missing": True} if column["name"] == left.target else {}) for column in columns]
         notices.append(f"target '{left.target}' is missing at {count_rows(blank)}: it is declared with missing = true")

@@ -16,6 +16,9 @@ T = TypeVar("T")
 MISSING_WORDS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "null", "NULL", "None", "?"})
 """Cell texts that mean "missing", unless a categorical column lists the text as a category of its own."""
 
+MINUS = "\N{MINUS SIGN}"
+"""The sign that word processors write for a hyphen before a number."""
+
 KEEP_TO_YOURSELF = "this number is a fact about your patients: do not pass it on"
 """End of every notice whose count could tempt a reader to fit the public schema to the records."""
 
@@ -49,7 +52,7 @@ def number_of(text: str) -> float:
     try:
         number = math.nan if "_" in text else float(text)
     except ValueError:
-        return math.nan
+        return number_of(text.replace(MINUS, "-")) if MINUS in text else math.nan
     return number if math.isfinite(number) else math.nan
 
 
@@ -61,18 +64,36 @@ def read_date(text: str, form: str) -> datetime | None:
         return None
 
 
-CENSORED = re.compile(r"\s*(?:(<=?|≤)|(>=?|≥))\s*(\S+)\s*|\s*(\S+)\s*\+\s*")
-"""A number of which only one side is known: "<0.1", "> 89", "90+"."""
+BELOW = r"<=?|≤|(?:less|lower|smaller) than|below|under|unter|kleiner(?: als)?|moins de|inférieur à|menos de|menor que"
+ABOVE = r">=?|≥|(?:more|greater|higher|older) than|above|over|über|größer(?: als)?|plus de|supérieur à|más de|mayor que"
+MORE = r"over|above|older|more|up|greater|higher|älter|mehr|darüber|plus|más|mayor(?:es)?"
+YEARS = r"years?|yrs?|jahre?|ans?|años?"
+_NUMBER = rf"([+{MINUS}-]?\d[\d.]*(?:[eE][+-]?\d+)?)"
+CENSORED = re.compile(
+    rf"(?:({BELOW})|({ABOVE}))\s*{_NUMBER}"
+    rf"|{_NUMBER}\s*(?:(?:{YEARS})\s*)?(?:\+|plus|(?:and|or|und|oder|et|ou|y|o|&)\s+(?:{MORE}))",
+    re.IGNORECASE,
+)
+"""A number of which only one side is known: "<0.1", "> 89", "90+", "less than 5", "90 and over"."""
+
+FLAGGED = re.compile(rf"{_NUMBER}\s*(?:\*{{1,3}}|!{{1,3}}|↑{{1,2}}|↓{{1,2}}|\[?\(?(?:HH?|LL?|A)\)?\]?)")
+"""A number with a laboratory's mark behind it that says whether it is high or low: "12.3 H", "4.1*"."""
 
 
 def censored(text: str) -> tuple[int, float] | None:
     """Return the side and the number of a censored value: -1 for below, 1 for above; None for any other text."""
-    match = CENSORED.fullmatch(text)
+    match = CENSORED.fullmatch(text.strip())
     if match is None:
         return None
-    below, _, signed, plus = match.groups()
-    number = number_of(signed if plus is None else plus)
+    below, _, limit, edge = match.groups()
+    number = number_of(limit if edge is None else edge)
     return None if math.isnan(number) else (-1 if below else 1, number)
+
+
+def flagged(text: str) -> float:
+    """Return the number before the mark of a laboratory that it is high or low, NaN for any other text."""
+    match = FLAGGED.fullmatch(text.strip())
+    return math.nan if match is None else number_of(match[1])
 
 
 def count_rows(count: int) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from common.columns.cells import count_rows, read_date
 from common.columns.drafting import ColumnEvidence, Draft
 
 DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y%m%d", "%d-%m-%Y", "%d-%b-%Y",
-                "%d%b%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y")  # fmt: skip
+                "%d%b%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%B %d, %Y",
+                "%b %d, %Y", "%d%m%Y", "%m%d%Y", "%y%m%d", "%d%m%y")  # fmt: skip
 """Formats of days that a draft tries, in order."""
 
 TIME_FORMATS = tuple(
@@ -23,6 +22,12 @@ TIME_FORMATS = tuple(
 )
 """Formats of days with a time that a draft tries, in order."""
 
+DIGITS_ONLY = re.compile(r"\d+")
+"""A date without marks, which a number may be by chance."""
+
+LEAST_DIGITS_ONLY = 10
+"""Fewest distinct dates of a column of dates without marks and without century."""
+
 YEARS = range(1880, 2101)
 """Years of a column that is taken for one of dates."""
 
@@ -32,8 +37,17 @@ TRIED = 20
 LONGEST = 25
 """Characters of a date."""
 
-MOST_EARLY = 0.01
-"""Largest part of the rows in which a date may lie before the one from which it counts."""
+MOST_MARKERS, MOST_MARKED = 3, 0.3
+"""Texts that are no dates and stand for a missing one, and the largest part of the cells that they may be."""
+
+LEADING_ZERO = re.compile(r"\b0(?=\d)")
+"""The zero before a day or month of one digit, which some programs leave out."""
+
+USUAL_MARKERS = ("01-01", "12-31", "12-30", "11-11", "09-09")
+"""Days that stand for an unknown date, such as 1900-01-01, where they are far from the others."""
+
+FAR = 2
+"""A day is far from the others if it is further off than this many times their range."""
 
 MOST_WORDS = 0.05
 """Largest part of the cells that may be no dates; they become missing."""
@@ -47,28 +61,28 @@ def draft_date(evidence: ColumnEvidence, *, formats: Sequence[str] = DATE_FORMAT
         formats: formats to try.
         kind: kind of column that is drafted.
     """
-    texts = [text for text in evidence.texts if text[-1:].isdigit() or text[-1:] == "Z"]
-    if len(texts) < 2 or any(len(text) > LONGEST or len(text) < 6 for text in texts):
+    texts = [text for text in evidence.texts if (6 <= len(text) <= LONGEST and text[-1:].isdigit()) or text[-1:] == "Z"]
+    if len(texts) < 2:
         return None
-    others = evidence.present - sum(evidence.texts[text] for text in texts)
-    if others > MOST_WORDS * evidence.present:
-        return None
-    fitting = {
-        form: years for form in formats if _years(texts[:TRIED], form) and (years := _years(texts, form)) is not None
-    }
+    fitting = {form: odd for form in formats if (odd := _odd_texts(evidence, texts, form)) is not None}
     if not fitting:
         return None
     form, *other_forms = fitting
-    first, last = datetime(fitting[form][0], 1, 1), datetime(fitting[form][1], 12, 31, 23, 59, 59)
+    odd = fitting[form]
+    days = {text: day for text in texts if text not in odd and (day := read_date(text, form)) is not None}
+    first, last = datetime(min(days.values()).year, 1, 1), datetime(max(days.values()).year, 12, 31, 23, 59, 59)
     settings = {"kind": kind, "date_format": form, "lower": first.strftime(form), "upper": last.strftime(form)}
     if kind == "datetime":
         settings["resolution"] = "seconds" if "%S" in form else "minutes"
     notices = [f"holds dates, read as '{form}'"]
     if other_forms:
         notices.append(f"could as well be read as '{other_forms[0]}': see that '{form}' is right")
-    if others:
-        notices.append(f"holds text that is not a date in {count_rows(others)}, which becomes missing")
-    return Draft(settings, tuple(notices), missing=others > 0)
+    if "%y" in form:
+        notices.append("has years of two digits: 69 to 99 are read as 1969 to 1999, the others as 2000 to 2068")
+    if any(day.strftime(form).lower() != text.lower() for text, day in days.items()):
+        notices.append(f"has days or months without a zero in front, written as '{form}' writes them")
+    notices += _of_odd_texts(evidence, form, odd) + _of_far_days(evidence, days)
+    return Draft(settings, tuple(notices), missing=any(read_date(text, form) is None for text in odd))
 
 
 def draft_datetime(evidence: ColumnEvidence) -> Draft | None:
@@ -76,92 +90,73 @@ def draft_datetime(evidence: ColumnEvidence) -> Draft | None:
     return draft_date(evidence, formats=TIME_FORMATS, kind="datetime")
 
 
-def _years(texts: Sequence[str], form: str) -> tuple[int, int] | None:
-    """Return the first and the last year, or None where the format does not read and write every text."""
-    years = set()
-    for text in texts:
-        date = read_date(text, form)
-        if date is None or date.year not in YEARS or date.strftime(form).lower() != text.lower():
-            return None
-        years.add(date.year)
-    return min(years), max(years)
-
-
-def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, ColumnEvidence]) -> list[str]:
-    """Let dates that hardly ever lie before an earlier column of dates count from it; return a notice about each.
+def _odd_texts(evidence: ColumnEvidence, texts: Sequence[str], form: str) -> frozenset[str] | None:
+    """Return the texts that are no dates of the column; None where they are too many for one of this format.
 
     Args:
-        entries: drafted columns with their names; dates among them are changed.
-        evidences: the cells of every column.
+        evidence: the column.
+        texts: those that may be dates.
+        form: the format.
     """
-    notices = []
-    dates = [entry for entry in entries if entry["kind"] == "date"]
-    for index, entry in enumerate(dates):
-        for other in dates[:index]:
-            if "since" in other or (other.get("missing", False) and not entry.get("missing", False)):
-                continue
-            span = _days_between(other, entry, evidences)
-            if span is None:
-                continue
-            for bound in ("lower", "upper"):
-                del entry[bound]
-            entry |= {"since": other["name"], "least": span.least, "most": span.most}
-            notices.append(span.notice(entry["name"], other["name"]))
-            break
+    some = texts[:TRIED]
+    if sum(_is_date(text, form) for text in some) < len(some) / 2:
+        return None
+    fitting = {text for text in texts if _is_date(text, form)}
+    if len(fitting) < (LEAST_DIGITS_ONLY if "%y" in form and DIGITS_ONLY.fullmatch(some[0]) else 2):
+        return None
+    odd = frozenset(evidence.texts.keys() - fitting)
+    cells = sum(evidence.texts[text] for text in odd)
+    is_few = cells <= MOST_WORDS * evidence.present or (
+        len(odd) <= MOST_MARKERS and cells <= MOST_MARKED * evidence.present
+    )
+    return odd if is_few else None
+
+
+def _is_date(text: str, form: str) -> bool:
+    """Return whether the format reads the text, as a day of our times, and writes it back, but for zeros in front."""
+    date = read_date(text, form)
+    if date is None or date.year not in YEARS:
+        return False
+    again, text = date.strftime(form).lower(), text.lower()
+    return again == text or LEADING_ZERO.sub("", again) == LEADING_ZERO.sub("", text)
+
+
+def _of_odd_texts(evidence: ColumnEvidence, form: str, odd: Iterable[str]) -> list[str]:
+    """Return notices about the texts that are no dates of the column.
+
+    Args:
+        evidence: the column.
+        form: its format.
+        odd: these texts.
+    """
+    words = [text for text in odd if read_date(text, form) is None]
+    notices = [
+        f"holds '{text}' in {count_rows(evidence.texts[text])}, a day in no year of our times, which moves to a bound; "
+        "if it means missing, remove it from the table"
+        for text in sorted(set(odd) - set(words))
+    ]
+    if rows := sum(evidence.texts[text] for text in words):
+        named = ", such as '" + "', '".join(sorted(words)) + "'" if len(words) <= MOST_MARKERS else ""
+        notices.append(f"holds text that is not a date in {count_rows(rows)}{named}, which becomes missing")
     return notices
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Days from one column of dates to another.
-
-    Attributes:
-        least, most: bounds in days; `most` has two digits.
-        early: rows in which the second date lies before the first.
-    """
-
-    least: int
-    most: int
-    early: int
-
-    def notice(self, name: str, other: str) -> str:
-        """Return the notice about the columns of these names."""
-        if not self.early:
-            return f"column '{name}' is never before '{other}' and counts from it"
-        fate = (
-            f"least = {self.least} allows it; set least = 0 where it is a mistake" if self.least else "moved to its day"
-        )
-        return f"column '{name}' is before '{other}' in {count_rows(self.early)} only and counts from it: {fate}"
-
-
-def _days_between(
-    first: Mapping[str, Any], second: Mapping[str, Any], evidences: Mapping[str, ColumnEvidence]
-) -> Span | None:
-    """Return the days from the first date to the second; None where more than `MOST_EARLY` rows have another order.
-
-    A second date without a first one would be lost. Rows out of order further than the others reach are mistakes.
+def _of_far_days(evidence: ColumnEvidence, days: Mapping[str, datetime]) -> list[str]:
+    """Return notices about days such as 1900-01-01, in several rows and far from all others.
 
     Args:
-        first, second: settings of the two columns.
-        evidences: the cells of every column.
+        evidence: the column.
+        days: the day of every text that is one.
     """
-    read: tuple[dict[str, int | None], dict[str, int | None]] = ({}, {})
-    apart = []
-    rows = zip(evidences[first["name"]].cells, evidences[second["name"]].cells, strict=True)
-    for row in rows:
-        days: list[int | None] = []
-        for cell, column, known in zip(row, (first, second), read, strict=True):
-            if cell not in known:
-                date = read_date(cell, column["date_format"])
-                known[cell] = None if date is None else date.toordinal()
-            days.append(known[cell])
-        if days[0] is None and days[1] is not None:
-            return None
-        if days[0] is not None and days[1] is not None:
-            apart.append(days[1] - days[0])
-    least, most = min(apart, default=0), max(apart, default=0)
-    early = sum(days < 0 for days in apart)
-    if most <= 0 or early > MOST_EARLY * len(apart):
-        return None
-    step = int(10 ** max(0, math.floor(math.log10(most)) - 1))
-    return Span(min(0, least) if least >= -most else 0, math.ceil(most / step) * step, early)
+    usual = {text for text, day in days.items() if day.strftime("%m-%d") in USUAL_MARKERS and evidence.texts[text] > 1}
+    rest = [day for text, day in days.items() if text not in usual]
+    if len(rest) < 2:
+        return []
+    first, last = min(rest), max(rest)
+    reach = FAR * (last - first)
+    return [
+        f"holds '{text}' in {count_rows(evidence.texts[text])}, far from the other dates: it stays a date and moves a "
+        "bound; if it means missing, remove it from the table"
+        for text in sorted(usual)
+        if first - days[text] > reach or days[text] - last > reach
+    ]

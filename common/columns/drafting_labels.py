@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from common.columns.cells import count_rows, number_of
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
+from common.columns.drafting_forms import unread_form
 from common.columns.words import DIGIT_PAIR, WORD_PAIRS
 
 MOST_LABELS = 50
@@ -44,8 +45,11 @@ def draft_categorical(evidence: ColumnEvidence, *, is_forced: bool = False) -> D
     """
     texts = evidence.texts
     is_free = len(texts) > evidence.present / 2 and len(evidence.numbers) < len(texts)
-    if is_free and not evidence.is_target and not is_forced:
-        return LeftOut("more than half of its labels are distinct, like an identifier or free text")
+    if not evidence.is_target and not is_forced and (is_free or len(texts) > MOST_LABELS):
+        if (form := unread_form(evidence)) is not None:
+            return LeftOut(form)
+        if is_free:
+            return LeftOut("more than half of its labels are distinct, like an identifier or free text")
     if unusable := sum(count for text, count in texts.items() if not text.isprintable() or len(text) > LONGEST_LABEL):
         return LeftOut(
             f"labels in {count_rows(unusable)} have line breaks or other unprintable characters, or are very long"

@@ -6,6 +6,7 @@ from collections import Counter
 
 from common.columns.cells import count_rows
 from common.columns.drafting import ColumnEvidence, Draft
+from common.columns.drafting_forms import BRACKETS
 
 SEPARATORS = (", ", "; ", " | ", "|", ";", ",", " + ", "+")
 """What stands between items, in the order in which a draft tries it."""
@@ -42,7 +43,7 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
         evidence: the column.
         is_forced: whether a person says that it is one of lists.
     """
-    if evidence.is_target or evidence.is_mostly_numeric:
+    if evidence.is_target or evidence.is_mostly_numeric or any(map(BRACKETS.fullmatch, evidence.texts)):
         return None
     for separator in SEPARATORS:
         several = sum(count for text, count in evidence.texts.items() if separator in text)

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from common.arrays import Floats
-from common.columns.cells import censored, count_rows, number_of
+from common.columns.cells import censored, count_rows
 from common.columns.drafting import FEW_NUMBERS, MOSTLY, ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_commas import has_decimal_comma, with_decimal_comma, with_points
+from common.columns.drafting_forms import doubts_about_numbers
 from common.columns.drafting_labels import MOST_LABELS, draft_categorical
 from common.columns.drafting_rounding import draft_multiples, draft_recorded_step
-from common.columns.drafting_sentinels import find_sentinels
+from common.columns.drafting_sentinels import far_zeros, find_sentinels
+from common.columns.drafting_units import CellNumbers, numbers_in
 from common.columns.storage import find_storage
 from common.columns.value_grid import MAX_GRID_SIZE
 
@@ -52,9 +54,6 @@ CODE_NAME = re.compile(
 )
 """Names of columns of codes."""
 
-WITH_UNIT = re.compile(r"(?>[+-]?\d(?:[\d.eE+-]*\d)?)(?=\D*\Z)[.eE+-]*\s*([^\d\s.,+-]\D*)")
-"""A number with a unit behind it. The last digit is fixed first, so that long cells take no time."""
-
 
 def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | LeftOut | None:
     """Return the settings of a column of many distinct numbers; None for any other column.
@@ -65,7 +64,8 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
     """
     if has_decimal_comma(evidence):
         return with_decimal_comma(draft_numeric(with_points(evidence), is_forced=is_forced), evidence)
-    numbers, words, unit = _without_unit(evidence)
+    cells = numbers_in(evidence)
+    numbers, words = cells.numbers, cells.words
     if not numbers or (not is_forced and sum(words.values()) > (1 - MOSTLY) * evidence.present):
         return None
     sentinels, odd = find_sentinels(numbers, evidence)
@@ -83,7 +83,7 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
                 hint = "is taken for codes, not for a measurement; --kind COLUMN=numeric says otherwise"
                 return replace(labels, notices=(*labels.notices, hint)) if isinstance(labels, Draft) else labels
             return LeftOut("it holds codes, not measurements; --kind COLUMN=categorical keeps the most frequent ones")
-    settings = _settings(evidence, values, words, {text: evidence.texts[text] for text in sentinels}, unit)
+    settings = _settings(evidence, values, cells, {text: evidence.texts[text] for text in sentinels})
     if not isinstance(settings, Draft):
         return settings
     notices = [
@@ -91,6 +91,7 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         "if it means missing, declare it under missing_codes"
         for text in odd
     ]
+    notices += far_zeros(plain, evidence) + doubts_about_numbers(evidence)
     if is_small:
         notices.append(
             f"is taken for numbers though only {count_rows(evidence.present)} hold some; "
@@ -108,37 +109,32 @@ def _measures_few(plain: Mapping[str, float], evidence: ColumnEvidence) -> bool:
 
 
 def _settings(
-    evidence: ColumnEvidence, values: Floats, words: Mapping[str, int], sentinels: Mapping[str, int], unit: str | None
+    evidence: ColumnEvidence, values: Floats, cells: CellNumbers, sentinels: Mapping[str, int]
 ) -> Draft | LeftOut:
     """Return the settings of a column of numbers.
 
     Args:
         evidence: the column.
         values: its numbers, sentinels left out, each as often as it occurs.
-        words: how often each text occurs that is no number.
+        cells: what its cells hold.
         sentinels: how often each number occurs that stands for missing.
-        unit: the unit that stands in the cells; None for none.
     """
-    limits = {text: side for text in words if (side := censored(text)) is not None}
-    ends = {
-        key: max(candidates, key=lambda text: words[text], default=None)
-        for key, candidates in (
-            ("below", [text for text, (sign, limit) in limits.items() if sign < 0 and limit <= values.min()]),
-            ("above", [text for text, (sign, limit) in limits.items() if sign > 0 and limit >= values.max()]),
-        )
-    }
-    edges = [limits[text][1] for text in ends.values() if text is not None]
-    entry = _draft_bounds(np.concatenate([values, edges]), with_multiples=evidence.with_multiples)
+    words = {text: count for text, count in cells.words.items() if text not in cells.elsewhere}
+    ends, covered = _ends({text: side for text in words if (side := _limit(text, cells.unit)) is not None}, values)
+    entry = _draft_bounds(
+        np.concatenate([values, [limit for _, limit in ends.values()]]), with_multiples=evidence.with_multiples
+    )
     if entry is None:
         return LeftOut("its range and decimals need more than 2^50 values; use a larger unit or a logarithm")
-    for key, text in ends.items():
-        if text is not None:
-            entry |= {key: text, "lower" if key == "below" else "upper": limits[text][1]}
+    for key, (text, limit) in ends.items():
+        entry |= {key: text, "lower" if key == "below" else "upper": limit}
     if not entry["lower"] < entry["upper"]:
         return LeftOut("nearly all of its values are beyond the limits of what is measured")
-    rest = {text: count for text, count in words.items() if text not in ends.values()}
+    declared = {text: key for key, (text, _) in ends.items()}
+    rest = {text: count for text, count in words.items() if text not in declared and text not in covered}
     coded = sorted([*rest, *sentinels], key=lambda text: (-{**rest, **sentinels}[text], text))[:MOST_CODES]
-    notices = [f"holds '{text}' in {count_rows(words[text])}, declared as {key}" for key, text in ends.items() if text]
+    notices = [f"holds '{text}' in {count_rows(words[text])}, declared as {key}" for text, key in declared.items()]
+    notices += [f"holds '{text}' in {count_rows(words[text])}, written as '{end}'" for text, end in covered.items()]
     notices += [
         f"holds {'the number ' if text in sentinels else ''}'{text}' in {count_rows({**rest, **sentinels}[text])}, "
         "declared as a missing code"
@@ -146,31 +142,37 @@ def _settings(
     ]
     if lost := sum(count for text, count in rest.items() if text not in coded):
         notices.append(f"holds other text in {count_rows(lost)}, which becomes missing")
-    if unit is not None:
-        notices.append(f"holds the unit '{unit}' in its cells, which is left off in the synthetic table")
+    notices += cells.notices
     entry |= {"missing_codes": coded} if coded else {}
-    return Draft(entry | ({"unit": unit} if unit else {}), tuple(notices), missing=bool(coded or lost))
+    is_missing = bool(coded or lost or cells.elsewhere)
+    return Draft(entry | ({"unit": cells.unit} if cells.unit else {}), tuple(notices), missing=is_missing)
 
 
-def _without_unit(evidence: ColumnEvidence) -> tuple[dict[str, float], dict[str, int], str | None]:
-    """Return the number of each text that is one, with or without a unit behind it, the other texts, and the unit."""
-    numbers, words = dict(evidence.numbers), dict(evidence.words)
-    if evidence.has_codes:
-        return numbers, words, None
-    suffixes: dict[str, int] = {}
-    for text, count in words.items():
-        match = WITH_UNIT.fullmatch(text)
-        if match is not None:
-            suffixes[match[1]] = suffixes.get(match[1], 0) + count
-    unit = max(suffixes, key=lambda suffix: suffixes[suffix], default=None)
-    if unit is None or len(suffixes) > 2:
-        return numbers, words, None
-    for text in list(words):
-        number = number_of(text.removesuffix(unit)) if text.endswith(unit) else math.nan
-        if not math.isnan(number):
-            numbers[text] = number
-            del words[text]
-    return numbers, words, unit
+def _limit(text: str, unit: str | None) -> tuple[int, float] | None:
+    """Return the side and the number of a censored value, which may have the column's unit behind it."""
+    return censored(text if unit is None else text.removesuffix(unit))
+
+
+def _ends(
+    limits: Mapping[str, tuple[int, float]], values: Floats
+) -> tuple[dict[str, tuple[str, float]], dict[str, str]]:
+    """Return the text and the limit to declare as below and as above, and texts that say less: what they become.
+
+    Of several limits the innermost is declared, since what is below 0.5 is below 0.6, too.
+
+    Args:
+        limits: side and number of every censored text.
+        values: the numbers of the column.
+    """
+    ends: dict[str, tuple[str, float]] = {}
+    covered: dict[str, str] = {}
+    for key, side, edge in (("below", -1, values.min()), ("above", 1, values.max())):
+        beyond = {text: limit for text, (sign, limit) in limits.items() if sign == side and side * limit >= side * edge}
+        if beyond:
+            end = min(beyond, key=lambda text: (side * beyond[text], text))
+            ends[key] = end, beyond[end]
+            covered |= dict.fromkeys([text for text in beyond if text != end], end)
+    return ends, covered
 
 
 def _is_identifier(plain: Mapping[str, float], values: Floats) -> bool:

@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 
-from common.columns.drafting import FEW_NUMBERS, ColumnEvidence
+from common.columns.cells import count_rows
+from common.columns.drafting import ColumnEvidence
 
-SENTINEL = re.compile(r"-?(9{2,}|8{2,}|7{2,}|[1-9])(\.0*)?")
-"""Numbers that stand for missing in many files: 999, 9999, 888, -9, -99, -1."""
+SENTINEL = re.compile(r"-?(?:9{2,}(?:\.(?:0+|9+))?|9+[678](?:\.0+)?|8{2,}(?:\.(?:0+|8+))?|7{2,}(?:\.(?:0+|7+))?"
+                      r"|[1-9](?:\.0+)?)")  # fmt: skip
+"""Numbers that stand for missing in many files: 999, 999.9, 98, 888, -9, -99, -1."""
+
+NEGATIVE = frozenset({-1, -7, -8, -9, -77, -88, -99, -777, -888, -999, -9999, -99999})
+"""Numbers that stand for missing where no other number is below 0."""
+
+LEAST_FAR = 77
+"""Smallest size of a number that stands for missing because it is far from the others."""
+
+LEAST_POSITIVE = 2
+"""Smallest other number beside such a zero: 0 and 1 and 2 are counts."""
+
+LEAST_GAP = 0.2
+"""Least distance of a zero from the other numbers, as a part of their range, from which on a person should look."""
 
 
 def find_sentinels(numbers: Mapping[str, float], evidence: ColumnEvidence) -> tuple[list[str], list[str]]:
-    """Return texts such as 999 and -9 that lie far outside the other numbers: those of several rows, and of one row."""
-    chosen: list[str] = []
-    candidates = [text for text in numbers if SENTINEL.fullmatch(text)]
-    for text in sorted(candidates, key=lambda text: -abs(numbers[text])):
-        rest = [number for other, number in numbers.items() if other not in chosen and other != text]
-        if len(set(rest)) <= FEW_NUMBERS:
-            break
-        low, high, number = min(rest), max(rest), numbers[text]
-        is_low = number < 0 <= low and number in (-1, -7, -8, -9, -77, -88, -99, -777, -888, -999, -9999, -99999)
-        is_far = abs(number) >= 77 and (number > high + (high - low) or number < low - (high - low))
-        if is_low or is_far:
-            chosen.append(text)
-    repeated = _with_others([text for text in chosen if evidence.texts[text] > 1], candidates, numbers)
-    return repeated, [text for text in chosen if text not in repeated]
+    """Return texts such as 999 and -9 that lie far outside the other numbers; the second list where each is in one row.
+
+    Each is compared with the numbers that are nearer to 0, so that 777, 888 and 999 do not hide each other.
+    """
+    candidates = {text: numbers[text] for text in numbers if SENTINEL.fullmatch(text)}
+    plain = [number for text, number in numbers.items() if text not in candidates]
+    chosen: set[float] = set()
+    ordered = sorted(set(candidates.values()), key=abs)
+    for index, number in enumerate(ordered):
+        nearer = [*plain, *(other for other in ordered[:index] if other not in chosen)]
+        nearer += [other for other in ordered[index + 1 :] if other * number < 0 and other not in NEGATIVE]
+        if len(set(nearer)) < 2:
+            continue
+        low, high = min(nearer), max(nearer)
+        is_low = number in NEGATIVE and low >= 0 and all(other in NEGATIVE for other in ordered if other < 0)
+        if is_low or (abs(number) >= LEAST_FAR and not 2 * low - high <= number <= 2 * high - low):
+            chosen.add(number)
+    rows = Counter[float]()
+    for text, number in candidates.items():
+        rows[number] += evidence.texts[text]
+    texts = [text for text, number in candidates.items() if number in chosen]
+    is_repeated = any(rows[numbers[text]] > 1 for text in texts)
+    return (texts, []) if is_repeated else ([], texts)
 
 
-def _with_others(chosen: list[str], candidates: Sequence[str], numbers: Mapping[str, float]) -> list[str]:
-    """Return the chosen sentinels and those that equal them in value: 999 and 999.0."""
-    values = {numbers[text] for text in chosen}
-    return [text for text in candidates if numbers[text] in values]
+def far_zeros(plain: Mapping[str, float], evidence: ColumnEvidence) -> list[str]:
+    """Return a notice about zeros of several rows that lie far below all other numbers: a pulse of 0 is none."""
+    others = [number for number in plain.values() if number != 0]
+    zeros = sum(evidence.texts[text] for text, number in plain.items() if number == 0)
+    if zeros < 2 or not others or min(others) < max(LEAST_POSITIVE, LEAST_GAP * (max(others) - min(others))):
+        return []
+    return [f"holds 0 in {count_rows(zeros)}, far below the rest: if it means missing, declare it under missing_codes"]

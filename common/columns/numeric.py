@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from common.arrays import Floats, Integers
 from common.columns.base import Column
 from common.columns.binning import Binning
-from common.columns.cells import censored, each, is_missing, missing_notice, notice, number_of
+from common.columns.cells import censored, each, flagged, is_missing, missing_notice, notice, number_of
 from common.columns.compact import ABSENT, Compact, is_compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_numbers import draft_numeric
@@ -186,6 +186,8 @@ class Numeric(Column):
         number = number_of(word)
         if math.isnan(number) and self.unit is not None:
             number = number_of(word.removesuffix(self.unit))
+        if math.isnan(number):
+            number = flagged(word)
         if not math.isnan(number):
             code = self._numeric_codes.get(number)
             return number if code is None else float(tagged(np.array([code]))[0])
@@ -215,9 +217,12 @@ class Numeric(Column):
             outcome = "missing" if self.missing else replacement
             notices.append(notice("holds text that is not a number", text, f"counted as {outcome}"))
         finite = np.where(np.isfinite(numbers), numbers, np.nan)
-        if beyond := int((np.isfinite(numbers) & np.array(each(cells, _is_censored), dtype=bool)).sum()):
+        is_censored = [side is not None for side in each(cells, censored)]
+        if beyond := int((np.isfinite(numbers) & np.array(is_censored, dtype=bool)).sum()):
             fact = "holds numbers with a sign such as < or >, not declared as below or above,"
             notices.append(notice(fact, beyond, "counted as the number beside the sign"))
+        if marked := int((~np.isnan(np.array(each(cells, flagged), dtype=np.float64)) & np.isfinite(numbers)).sum()):
+            notices.append(notice("holds numbers with a mark such as H or *", marked, "counted without the mark"))
         if outside := int(((finite < self.lower) | (finite > self.upper)).sum()):
             limits = f"[{self.lower:.15g}, {self.upper:.15g}]" + (f" {self.unit}" if self.unit else "")
             notices.append(notice(f"is outside {limits}", outside, "clamped to the bounds"))
@@ -294,7 +299,3 @@ class Numeric(Column):
 
     def draw(self, rows: int, rng: np.random.Generator) -> npt.NDArray[Any]:
         return np.round(rng.uniform(self.lower, self.upper, rows), self.decimals)
-
-
-def _is_censored(text: str) -> bool:
-    return censored(text) is not None

@@ -13,13 +13,10 @@ from functools import cache, cached_property
 from common.columns.cells import number_of, read_date
 from common.columns.labels import UNLISTED, finder
 from common.harmonization.words import MONTHS
-from common.tables.dialect import Dialect
+from common.tables.dialect import BLANKS, Dialect
 
 SIGN = re.compile(r"\s*(<=?|≤|>=?|≥)?")
 """The sign of a limit of detection, before the number."""
-
-BLANKS = {0xA0: " ", 0x202F: " ", 0x2019: "'"}
-"""Marks between thousands that programs write for a blank or an apostrophe."""
 
 
 @dataclass(frozen=True)

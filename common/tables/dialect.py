@@ -26,6 +26,9 @@ HEAD_RECORDS = 200
 SEPARATORS = ",;\t|"
 """Separators that are detected, the usual one first."""
 
+BLANKS = {0xA0: " ", 0x202F: " ", 0x2019: "'"}
+"""Marks between thousands that programs write for a blank or an apostrophe."""
+
 UTF_8 = "utf-8-sig"
 """UTF-8, with or without a byte order mark."""
 
@@ -76,9 +79,10 @@ class Dialect:
         dropped = self.thousands or "."
 
         def read(cell: str) -> str:
-            if number.fullmatch(cell) is None:
+            plain = cell if cell.isascii() else cell.translate(BLANKS)
+            if number.fullmatch(plain) is None:
                 return cell
-            before, comma, after = cell.partition(self.decimal)
+            before, comma, after = plain.partition(self.decimal)
             return before.replace(dropped, "") + ("." + after if comma else "")
 
         return read

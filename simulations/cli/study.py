@@ -50,6 +50,7 @@ def draft(
         typer.Option(help="With --time: most visits of a patient. Default: 95 % of patients keep all."),
     ] = None,
     read: ReadOptions = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Draft a study by READING a table: for public or simulated tables only.
 
@@ -60,10 +61,12 @@ def draft(
     from common.system.files import refuse_existing, write_synced, writing
     from common.tables.formats import described, has_decimal_comma, read_table
     from common.tables.reading import parse_reading
-    from simulations.drafting import NamedColumns, draft_study, draft_text, study_name
+    from simulations.drafting import NamedColumns, draft_study, study_name
+    from simulations.drafting_notices import draft_text
     from simulations.drafting_visits import VisitRoles, draft_visits
 
-    refuse_existing(out)
+    if not force:
+        refuse_existing(out)
     reading = parse_reading(read or [])
     note(described(table, reading))
     raw, name, kinds = read_table(table, reading), name or study_name(table), _kinds(kind or [])
@@ -142,6 +145,10 @@ def check(
             "if any (north.toml)."
         ),
     ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="With --data FILE: mapping of the table's columns to the study, as `site map` writes it."),
+    ] = None,
     patient_column: PatientColumn = None,
     one_row_per_patient: OneRowPerPatient = False,
     read: ReadOptions = None,
@@ -150,21 +157,25 @@ def check(
     """Check a study file, and optionally tables against it; show what each hospital would release at which epsilon.
 
     --data takes one table with the study's columns, or a folder with one table per hospital. In a folder, north.toml
-    beside north.csv is the mapping of that table (docs/harmonize.md) and is applied first. With --database, the table
-    is what a study on OMOP databases takes from it.
+    beside north.csv is the mapping of that table (docs/harmonize.md) and is applied first; --mapping is that of one
+    table. With --database, the table is what a study on OMOP databases takes from it.
 
     Notices about the table state exact row counts: they are for its owner's eyes only.
     """
+    from common.errors import StudyError
     from common.planning.planner import make_plan
     from common.study.study import read_study
     from common.tables.reading import parse_reading
-    from simulations.checking import check_study
+    from simulations.checking import TablesToCheck, check_study
 
     agreed = read_study(study)
     out_console.print(f"Study [bold]{agreed.name}[/], fingerprint {agreed.fingerprint}")
     data = study if data is None and database is not None else data
     reading = parse_reading(reading_options(read, database))
-    checked = check_study(agreed, data, reading, patient_column, one_row_per_patient=one_row_per_patient)
+    if mapping is not None and data is None:
+        raise StudyError("--mapping is of a table; name it with --data")
+    source = None if data is None else TablesToCheck(data, reading, mapping, patient_column, one_row_per_patient)
+    checked = check_study(agreed, source)
     note(checked.notices)
     for name in checked.tables:
         out_console.print(f"{escape(name)} fits the schema.")

@@ -21,10 +21,11 @@ from common.system.files import write_synced, writing
 from common.tables.formats import described, has_decimal_comma, known_suffixes, read_parts, read_table, suffix_of
 from common.tables.reading import Reading, parse_reading
 from common.tables.roles import declared_role
-from simulations.checking import check_study
+from simulations.checking import TablesToCheck, check_study
 from simulations.console.form import Document, StudyForm
-from simulations.drafting import NamedColumns, draft_study, draft_text, study_name
+from simulations.drafting import NamedColumns, draft_study, study_name
 from simulations.drafting_columns import ColumnRefused
+from simulations.drafting_notices import draft_text
 
 DRAFT, STUDY = "draft.json", "study.toml"
 
@@ -263,7 +264,7 @@ def _drafted(name: str, draft: SavedDraft) -> SavedDraft:
 def _checked(study: Study, draft: SavedDraft) -> tuple[str, ...]:
     """Return what `study check --data` says of the study and its table, in lines."""
     try:
-        found = check_study(study, draft.path, draft.how, draft.patient_column)
+        found = check_study(study, TablesToCheck(draft.path, draft.how, patient_column=draft.patient_column))
     except FedSynthError as problem:
         return (f"The table does not fit: {problem}",)
     return (*found.notices, *(f"warning: {text}" for text in found.warnings))

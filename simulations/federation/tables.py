@@ -141,7 +141,9 @@ class TableSplit:
         return hospitals_by_hash(whole, hospitals, split), True
 
 
-def check_tables(study: Study, data: Path, reading: Reading, patient_column: str | None) -> tuple[Tables, list[str]]:
+def check_tables(
+    study: Study, data: Path, reading: Reading, patient_column: str | None, *, mapping_file: Path | None = None
+) -> tuple[Tables, list[str]]:
     """Return the checked tables, and notices about all of them, with exact counts: for their owners' eyes only.
 
     Args:
@@ -149,17 +151,21 @@ def check_tables(study: Study, data: Path, reading: Reading, patient_column: str
         data: one table, or a folder with one table per hospital, each perhaps with a mapping.
         reading: what is declared about the files.
         patient_column: column that identifies the patient; None where every row is a patient.
+        mapping_file: mapping of one table; None for none.
 
     Raises:
         DataError: a table cannot be read, or does not fit the schema: one line per problem of all tables.
+        StudyError: a mapping is given for a folder, where each table has its own.
     """
+    if mapping_file is not None and _is_folder(data):
+        raise StudyError(f"--mapping is of one table; in folder '{data}', name each mapping as its table: north.toml")
     notices = [text for path in _files(data) for text in described(path, reading)]
     if _is_folder(data):
         tables = hospitals_from_directory(data, reading, notices=notices)
     else:
-        source = open_source(data, None, reading=reading)
+        source = open_source(data, mapping_file, reading=reading)
         tables = {data.name: join(list(source.parts()))}
-        notices += source.found
+        notices += source.found + source.notices()
     folder = data if _is_folder(data) else data.parent
     tables = {name: read_images(raw, study.images, folder, name) for name, raw in tables.items()}
     target = study.evaluation.target if len(tables) == 1 else None  # another hospital may hold the other classes

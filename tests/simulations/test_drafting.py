@@ -11,7 +11,8 @@ from common.errors import StudyError
 from common.study.study import Study, parse_study
 from common.tables.checking import check_table
 from common.tables.raw import as_text
-from simulations.drafting import NamedColumns, draft_study, draft_text
+from simulations.drafting import NamedColumns, draft_study
+from simulations.drafting_notices import draft_text, in_few_lines
 from simulations.federation.hospitals import built_in_hospitals
 
 
@@ -287,4 +288,16 @@ def test_what_is_true_of_several_columns_is_one_line() -> None:
     assert "column 'same' is left out: it is constant" in notices
     assert [
         notice for notice in notices if "only 18 rows" in notice and "each of the columns 'crp', 'ldl', 'hdl'" in notice
+    ]
+
+
+def test_notices_that_differ_in_counts_are_one_line() -> None:
+    notices = [
+        (f"lab{number}", f"holds '.' in {number} row{'s' * (number > 1)}, declared as a code")
+        for number in range(1, 24)
+    ]
+    assert in_few_lines([*notices, ("age", "is constant")]) == [
+        "each of the columns 'lab1', 'lab2', 'lab3', 'lab4', 'lab5', 'lab6' and 17 more holds '.' in 1 to 23 rows, "
+        "declared as a code",
+        "column 'age' is constant",
     ]

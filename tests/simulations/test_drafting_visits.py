@@ -10,7 +10,7 @@ import pytest
 from common.errors import StudyError
 from common.study.study import Study, parse_study, read_study
 from common.tables.visits import check_records, patients_in
-from simulations.drafting import draft_text
+from simulations.drafting_notices import draft_text
 from simulations.drafting_visits import VisitRoles, draft_visits
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.visits import invented_visits

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.columns.drafting import ColumnEvidence
+from common.columns.drafting_dates import draft_date
 from common.errors import StudyError
 from common.study.study import read_study
 from common.tables.checking import check_table
@@ -373,3 +375,160 @@ def test_a_long_cell_among_numbers_takes_no_time() -> None:
     settings, _ = drafted([*map(str, range(100)), "1" + "e" * 200_000 + "5"])
     assert settings["kind"] == "numeric"
     assert time.process_time() - started < 2.0
+
+
+class TestNeighborsOfMarkers:
+    @pytest.mark.parametrize(
+        "word", ["90 and over", "90 years or older", "90 plus", "90 und älter", "über 90", ">= 90"]
+    )
+    def test_words_for_a_limit_above_declare_it(self, word: str) -> None:
+        settings, _ = drafted(with_words(AGES, word))
+        assert (settings["above"], settings["upper"], "unit" in settings) == (word, 90, False)
+        assert settings["written"].count(word) == ROWS // 20
+
+    @pytest.mark.parametrize("word", ["less than 0.6", "below 0.6", "unter 0.6", "moins de 0.6", "≤0.6"])
+    def test_words_for_a_limit_below_declare_it(self, word: str) -> None:
+        settings, _ = drafted(with_words(LEVELS, word))
+        assert (settings["below"], settings["lower"]) == (word, 0.6)
+
+    def test_of_two_limits_the_inner_one_covers_the_other(self) -> None:
+        settings, notices = drafted(with_words(LEVELS, "<0.5", "<0.6"))
+        assert (settings["below"], settings["lower"], "missing_codes" in settings) == ("<0.6", 0.6, False)
+        assert any("holds '<0.5' in 6 rows, written as '<0.6'" in notice for notice in notices)
+        assert settings["written"].count("<0.6") == ROWS // 20
+
+    @pytest.mark.parametrize("marks", [("H", "L"), ("*",), ("HH", "LL", "!")])
+    def test_marks_behind_numbers_are_no_units(self, marks: tuple[str, ...]) -> None:
+        cells = [f"{cell} {marks[row % len(marks)]}" if row % 3 else cell for row, cell in enumerate(LEVELS)]
+        raw = pd.DataFrame({"x": cells, "died": DIED})
+        study, notices = draft_study(raw, target="died", name="draft")
+        column = study.table.columns[0]
+        assert (column.kind, column.missing, column.model_dump()["unit"]) == ("numeric", False, None)
+        assert format_table(conform(raw, study.table), study.table)["x"].tolist() == LEVELS
+        assert any("a mark such as H or *" in text for text in (*notices, *check_table(raw, study.table, name="x")))
+
+    def test_cells_in_another_unit_are_counted_together(self) -> None:
+        cells = [f"{cell} mg/{'dL' if row % 10 == 0 else 'L'}" for row, cell in enumerate(LEVELS)]
+        settings, notices = drafted(cells, kinds={"x": "numeric"})
+        assert (settings["unit"], settings["missing"], "missing_codes" in settings) == ("mg/L", True, False)
+        assert any(f"another unit, 'mg/dL', in {ROWS // 10} rows" in notice for notice in notices)
+
+    def test_a_minus_sign_of_a_word_processor_is_read(self) -> None:
+        settings, _ = drafted([f"{value:+.1f}".replace("-", "\N{MINUS SIGN}") for value in RNG.uniform(-9, 9, ROWS)])
+        assert (settings["kind"], settings["lower"]) == ("numeric", -10)
+
+
+class TestNeighborsOfSentinels:
+    @pytest.mark.parametrize(
+        "words", [("777", "888", "999"), ("998", "999"), ("99.9",), ("9999.99",), ("-1", "-8", "-9"), ("-99",)]
+    )
+    def test_several_sentinels_do_not_hide_each_other(self, words: tuple[str, ...]) -> None:
+        settings, _ = drafted(with_words([str(row % 40) for row in range(ROWS)], *words))
+        assert sorted(settings["missing_codes"]) == sorted(words)
+        assert (settings["lower"], settings["upper"]) == (0, 40)
+
+    def test_months_with_a_sentinel_stay_labels(self) -> None:
+        settings, _ = drafted(with_words([str(row % 12 + 1) for row in range(ROWS)], "99"))
+        assert (settings["kind"], "99" in settings["categories"]) == ("categorical", True)
+
+    def test_numbers_in_the_range_are_no_sentinels(self) -> None:
+        settings, _ = drafted(with_words([str(row * 5) for row in range(ROWS)], "777", "888", "999"))
+        assert "missing_codes" not in settings
+
+    def test_zeros_far_below_the_rest_are_named(self) -> None:
+        _, notices = drafted(with_words([f"{value:.1f}" for value in RNG.uniform(60, 200, ROWS)], "0"))
+        assert any("holds 0 in 12 rows, far below the rest" in notice for notice in notices)
+        assert not any("far below" in notice for notice in drafted([str(row % 90) for row in range(ROWS)])[1])
+
+
+DAYS = [f"2021-{row % 12 + 1:02d}-{row % 28 + 1:02d}" for row in range(ROWS)]
+
+
+class TestNeighborsOfDates:
+    @pytest.mark.parametrize(
+        ("form", "cells"),
+        [
+            ("%m/%d/%Y", [f"{row % 12 + 1}/{row % 28 + 1}/2021" for row in range(ROWS)]),
+            ("%d %B %Y", [f"{row % 28 + 1} March 20{row % 9 + 10}" for row in range(ROWS)]),
+            ("%d-%b-%y", [f"{row % 28 + 1:02d}-MAR-{row % 9 + 10}" for row in range(ROWS)]),
+            ("%y%m%d", [f"{row % 30 + 70}{row % 12 + 1:02d}{row % 28 + 1:02d}" for row in range(ROWS)]),
+            ("%d%m%Y", [f"{row % 28 + 1:02d}{row % 12 + 1:02d}20{row % 9 + 10}" for row in range(ROWS)]),
+        ],
+    )
+    def test_days_in_other_national_forms_are_dates(self, form: str, cells: list[str]) -> None:
+        settings, _ = drafted(cells, name="seen")
+        assert (settings["kind"], settings.get("date_format")) == ("date", form)
+
+    @pytest.mark.parametrize("word", ["unknown", "2021-00-00", "00.00.0000", "n/d"])
+    def test_one_marker_among_dates_keeps_the_dates(self, word: str) -> None:
+        cells = with_words(DAYS, word, every=5)
+        study, notices = draft_study(pd.DataFrame({"x": cells, "died": DIED}), target="died", name="draft")
+        assert (study.table.columns[0].kind, study.table.columns[0].missing) == ("date", True)
+        assert any(
+            f"not a date in {ROWS // 5} rows, such as '{word}', which becomes missing" in text for text in notices
+        )
+
+    @pytest.mark.parametrize("day", ["1900-01-01", "9999-12-31"])
+    def test_days_that_stand_for_unknown_are_named(self, day: str) -> None:
+        study, notices = draft_study(
+            pd.DataFrame({"x": with_words(DAYS, day), "died": DIED}), target="died", name="draft"
+        )
+        assert study.table.columns[0].kind == "date"
+        assert any(f"holds '{day}' in 12 rows" in text and "remove it from the table" in text for text in notices)
+
+    def test_numbers_of_six_digits_are_no_dates(self) -> None:
+        assert draft_date(ColumnEvidence([str(number) for number in RNG.integers(100_000, 999_999, ROWS)])) is None
+
+    @pytest.mark.parametrize(
+        ("cells", "remedy"),
+        [
+            ([f"20{row % 20 + 10}-{row % 12 + 1:02d}" for row in range(ROWS)], "write them as 2021-12-28"),
+            ([f"{row % 24:02d}:{row % 60:02d}" for row in range(ROWS)], "write them as 2021-12-28"),
+            ([f"{row % 28 + 1} août 20{row % 90 + 10}" for row in range(ROWS)], "write them as 2021-12-28"),
+            ([f"{row * 997 + 1000:,}" for row in range(ROWS)], "--read thousands=,"),
+            ([f"{row * 997 + 1000:,}".replace(",", "\u00a0") for row in range(ROWS)], "--read thousands=,"),
+            ([f"${row * 997 + 1000}" for row in range(ROWS)], "remove it from the table"),
+            ([f"['a', 'item {row}']" for row in range(ROWS)], "with a mark between them, as in a;b"),
+        ],
+    )
+    def test_a_form_that_no_kind_reads_is_named(self, cells: list[str], remedy: str) -> None:
+        settings, notices = drafted(cells)
+        assert settings is None
+        assert any("is left out" in notice and remedy in notice for notice in notices)
+
+
+def days(*offsets: int, year: int = 2021) -> list[str]:
+    """Return a day per row, each shifted by one of these numbers of days from a day of its row."""
+    first = pd.Timestamp(f"{year}-01-01")
+    shifts = [row % 200 + offsets[row % len(offsets)] for row in range(ROWS)]
+    return [(first + pd.Timedelta(days=shift)).strftime("%Y-%m-%d") for shift in shifts]
+
+
+class TestSince:
+    def since(self, **columns: list[str]) -> dict[str, str | None]:
+        study, _ = draft_study(pd.DataFrame({**columns, "died": DIED}), target="died", name="draft")
+        return {
+            column.name: column.model_dump().get("since") for column in study.table.columns if column.kind == "date"
+        }
+
+    def test_discharge_counts_from_the_admission_not_the_birth(self) -> None:
+        found = self.since(birth=days(0, 300, year=1960), admitted=days(0), discharged=days(1, 9))
+        assert found == {"birth": None, "admitted": None, "discharged": "admitted"}
+
+    def test_the_order_of_the_columns_does_not_matter(self) -> None:
+        found = self.since(discharged=days(1, 9), birth=days(0, 300, year=1960), admitted=days(0))
+        assert found["discharged"] == "admitted"
+
+    def test_five_dates_count_from_the_nearest(self) -> None:
+        found = self.since(
+            birth=days(0, 300, year=1960),
+            referred=days(-40, -30),
+            admitted=days(0),
+            operated=days(1, 2),
+            discharged=days(3, 9),
+        )
+        assert found["birth"] is None
+        assert (found["operated"], found["discharged"]) in {("admitted", "admitted"), (None, "operated")}
+
+    def test_one_pair_still_counts_from_the_birth(self) -> None:
+        assert self.since(birth=days(0, 300, year=1960), admitted=days(0))["admitted"] == "birth"

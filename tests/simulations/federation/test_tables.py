@@ -113,6 +113,17 @@ class TestCheckTables:
         assert list(tables) == ["north", "south"]
         assert any("south: columns not in the schema are ignored: 'more'" in notice for notice in notices)
 
+    def test_one_table_is_checked_through_its_mapping(self, tmp_path: Path) -> None:
+        table, mapping = tmp_path / "local.csv", tmp_path / "mapping.toml"
+        clinic_table(40, 1).rename(columns={"lab": "Labor"}).to_csv(table, index=False)
+        mapping.write_text('keep_others = true\n[columns.lab]\nfrom = "Labor"\n', encoding="utf-8")
+        with pytest.raises(DataError, match="column 'lab' is not in the table"):
+            check_tables(clinic_study(), table, AS_WRITTEN, None)
+        tables, _ = check_tables(clinic_study(), table, AS_WRITTEN, None, mapping_file=mapping)
+        assert tables["local.csv"]["lab"].tolist() == clinic_table(40, 1)["lab"].astype(str).tolist()
+        with pytest.raises(StudyError, match="--mapping is of one table"):
+            check_tables(clinic_study(), tmp_path, AS_WRITTEN, None, mapping_file=mapping)
+
     def test_problems_of_all_hospitals_are_told_at_once(self, tmp_path: Path) -> None:
         bad = {name: clinic_table(40, 1).drop(columns="lab") for name in ("north", "south")}
         with pytest.raises(DataError) as refused:

@@ -1,0 +1,60 @@
+"""Columns whose cells are written in a form that no kind reads as it stands: why they are left out, and what helps."""
+
+from __future__ import annotations
+
+import re
+
+from common.columns.drafting import MOSTLY, ColumnEvidence
+
+BRACKETS = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
+"""A list as JSON or Python writes it."""
+
+FORMS = (
+    (
+        re.compile(r"[+-]?[1-9]\d{0,2}(?:[, '\u2019\u00a0\u202f]\d{3})+(?:\.\d+)?"),
+        "its numbers have a mark between thousands: declare it, as in --read thousands=, (docs/inputs.md)",
+    ),
+    (re.compile(r"[$€£¥]\s*\d[\d.,]*"), "its numbers have a currency in front: remove it from the table"),
+    (
+        re.compile(
+            r"\d{4}-\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]*\s*(?:Z|[+-]\d\d:?\d\d|[AaPp][Mm])?"
+            r"|\d{1,2}:\d\d(?::\d\d)?(?:\s*[AaPp][Mm])?|\d{1,2}\.? [^\W\d_]{3,12}\.? \d{4}"
+        ),
+        "it holds months, dates or times in a form that no date_format writes: write them as 2021-12-28 or "
+        "2021-12-28 23:58, or map them (docs/harmonize.md)",
+    ),
+    (BRACKETS, "it holds lists in brackets: write their items with a mark between them, as in a;b"),
+)
+"""Forms of cells, and what to do about each."""
+
+THREE_DECIMALS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
+"""A number with three decimals, or with a point between thousands."""
+
+DATE_NAME = re.compile(r"date|datum|fecha|(?:^|_)dt(?:_|$)|admi(?:ssion|tted)|discharged?|birth|dob", re.IGNORECASE)
+EXCEL_DAYS = range(15_000, 60_001)
+"""Days since the end of 1899 from 1941 to 2064."""
+
+FEWEST = 20
+"""Fewest distinct numbers about whose form something is said."""
+
+
+def unread_form(evidence: ColumnEvidence) -> str | None:
+    """Return why most cells are in a form that no kind reads, and what helps; None for any other column."""
+    for form, remedy in FORMS:
+        rows = sum(count for text, count in evidence.texts.items() if form.fullmatch(text))
+        if rows >= MOSTLY * max(1, evidence.present):
+            return remedy
+    return None
+
+
+def doubts_about_numbers(evidence: ColumnEvidence) -> list[str]:
+    """Return notices about numbers that may mean something else: thousands, or days as Excel counts them."""
+    numbers = evidence.numbers
+    if len(numbers) < FEWEST:
+        return []
+    if all(THREE_DECIMALS.fullmatch(text) for text in numbers):
+        return ["has three decimals in every number; if the point stands between thousands, --read thousands=. says so"]
+    is_days = all(number in EXCEL_DAYS for number in numbers.values())
+    if is_days and DATE_NAME.search(evidence.name):
+        return ["holds whole numbers such as Excel stores for days: format its cells as dates in the table"]
+    return []

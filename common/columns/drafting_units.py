@@ -1,0 +1,84 @@
+"""What stands behind the numbers of a column: a unit, another unit in some cells, marks of a laboratory such as H."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from common.columns.cells import FLAGGED, censored, count_rows, flagged, number_of
+from common.columns.drafting import ColumnEvidence
+
+WITH_UNIT = re.compile(r"(?>[+-]?\d(?:[\d.eE+-]*\d)?)(?=\D*\Z)[.eE+-]*\s*([^\d\s.,+-]\D*)")
+"""A number with a unit behind it. The last digit is fixed first, so that long cells take no time."""
+
+MOST_UNITS = 2
+"""Units of a column of numbers: with more, the cells are something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellNumbers:
+    """The numbers in the cells of a column.
+
+    Attributes:
+        numbers: the number of each text that is one, with or without a unit or a mark behind it.
+        words: how often each other text occurs.
+        unit: the unit that stands in the cells; None for none.
+        elsewhere: those of `words` that are numbers in another unit.
+        notices: what is said of units and marks.
+    """
+
+    numbers: dict[str, float]
+    words: dict[str, int]
+    unit: str | None = None
+    elsewhere: frozenset[str] = frozenset()
+    notices: tuple[str, ...] = ()
+
+
+def numbers_in(evidence: ColumnEvidence) -> CellNumbers:
+    """Return the numbers in a column's cells, without units and marks behind them."""
+    numbers, words = dict(evidence.numbers), dict(evidence.words)
+    if evidence.has_codes:
+        return CellNumbers(numbers, words)
+    suffixes = {text: suffix for text in words if (suffix := _suffix(text)) is not None}
+    counts = Counter[str]()
+    for text, suffix in suffixes.items():
+        counts[suffix] += words[text]
+    units = [
+        suffix
+        for suffix, count in counts.most_common()
+        if not _is_mark(suffix) or (suffix.isalpha() and count > evidence.present / 2)
+    ]
+    unit = units[0] if 0 < len(units) <= MOST_UNITS else None
+    notices = []
+    if unit is not None:
+        _move(numbers, words, {text: number_of(text.removesuffix(unit)) for text in words if text.endswith(unit)})
+        notices.append(f"holds the unit '{unit}' in its cells, which is left off in the synthetic table")
+    if marked := _move(numbers, words, {text: flagged(text) for text in words}):
+        notices.append(f"holds a mark such as H or * behind the number in {count_rows(marked)}, which is left off")
+    elsewhere = frozenset(text for text in words if unit is not None and suffixes.get(text) in units[1:])
+    if elsewhere:
+        rows = count_rows(sum(words[text] for text in elsewhere))
+        notices.append(
+            f"holds numbers in another unit, '{units[1]}', in {rows}, which become missing: a mapping converts them "
+            "(docs/harmonize.md)"
+        )
+    return CellNumbers(numbers, words, unit, elsewhere, tuple(notices))
+
+
+def _suffix(text: str) -> str | None:
+    """Return what stands behind a number; None where that is nothing, or says that the number is a limit."""
+    match = WITH_UNIT.fullmatch(text)
+    return None if match is None or censored(text) is not None else match[1]
+
+
+def _is_mark(suffix: str) -> bool:
+    return FLAGGED.fullmatch(f"1{suffix}") is not None
+
+
+def _move(numbers: dict[str, float], words: dict[str, int], found: dict[str, float]) -> int:
+    """Move texts whose number was found from words to numbers; return in how many cells they stand."""
+    texts = [text for text, number in found.items() if not math.isnan(number)]
+    numbers |= {text: found[text] for text in texts}
+    return sum(words.pop(text) for text in texts)
