@@ -21,6 +21,12 @@ def map_table(
     patient_column: Annotated[
         str | None, typer.Option(help="The table's column that identifies the patient. Default: by its name.")
     ] = None,
+    dictionary: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data dictionary of the table, such as REDCap's: says what columns and codes mean. Default: none."
+        ),
+    ] = None,
     read: Annotated[
         list[str] | None,
         typer.Option("--read", help="How the table is written, as KEY=VALUE, as for `site init`; repeatable."),
@@ -37,7 +43,7 @@ def map_table(
     from common.tables.reading import parse_reading
 
     agreed = read_study(study)
-    options = MappingOptions(out, force, patient_column, parse_reading(read or []))
+    options = MappingOptions(out, force, patient_column, parse_reading(read or []), dictionary)
     proposal, notices = write_mapping(agreed, data, options)
     out_console = console()
     out_console.print(_overview(proposal))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.dictionary.dictionary import read_dictionary
+from common.dictionary.formats.registry import import_file
 from common.errors import DataError, SiteError
+from common.harmonization.evidence import Described
 from common.harmonization.mapping import parse_mapping
 from common.harmonization.proposal_text import proposal_text
 from common.harmonization.proposing import MappingProposal, propose
@@ -26,12 +29,30 @@ class MappingOptions:
         force: write over a file that is there.
         patient_column: local column that identifies the patient; None leaves it to the names.
         reading: what is declared about the table's file.
+        dictionary: data dictionary of the hospital, which says what columns and codes mean; None for none.
     """
 
     out: Path
     force: bool = False
     patient_column: str | None = None
     reading: Reading = AS_WRITTEN
+    dictionary: Path | None = None
+
+
+def described_by(path: Path) -> dict[str, Described]:
+    """Return what a data dictionary says of each column: a file of `site dictionary`, or any format that it imports.
+
+    Raises:
+        StudyError: the file cannot be read, or is no description of columns.
+    """
+    is_own = path.suffix == ".toml"
+    entries = read_dictionary(path).columns if is_own else import_file(path).entries
+    described = {}
+    for entry in entries:
+        unit = entry.value("unit")
+        label = (entry.value("description") or "") + (f" [{unit}]" if unit else "")
+        described[entry.name] = Described(label if entry.value("description") else "", entry.meanings)
+    return described
 
 
 def write_mapping(study: Study, data: Path, options: MappingOptions) -> tuple[MappingProposal, list[str]]:
@@ -55,7 +76,8 @@ def write_mapping(study: Study, data: Path, options: MappingOptions) -> tuple[Ma
     refuse_empty(raw, data.name)
     if options.patient_column is not None and options.patient_column not in raw.columns:
         raise DataError(f"{data.name}: there is no column '{options.patient_column}'; correct --patient-column")
-    proposal = propose(raw, study.table, patient_column=options.patient_column)
+    words = {} if options.dictionary is None else described_by(options.dictionary)
+    proposal = propose(raw, study.table, patient_column=options.patient_column, described=words)
     if proposal.is_empty:
         raise DataError(
             f"{data.name}: no column resembles one of study {study.name}; is the first line the header? Else write the "

@@ -186,8 +186,7 @@ class Numeric(Column):
         number = number_of(word)
         if math.isnan(number) and self.unit is not None:
             number = number_of(word.removesuffix(self.unit))
-        if math.isnan(number):
-            number = flagged(word)
+        number = flagged(word) if math.isnan(number) else number
         if not math.isnan(number):
             code = self._numeric_codes.get(number)
             return number if code is None else float(tagged(np.array([code]))[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,8 +13,8 @@ from common.harmonization.evidence import LocalColumn
 from common.harmonization.headers import folded, header_of, meanings_of
 from common.harmonization.suggestion import Proposed, Suggestion
 
-CHOICE = re.compile(r"(.*?)\s*\(choice=(.*)\)\s*")
-"""The name of a column for one answer of a question with several, as REDCap exports it."""
+RAW_CHOICE = "___"
+"""Mark in the name of a column for one answer of a question with several, in a raw export of REDCap."""
 
 DERIVED, ALIKE = 75, 82
 """Confidence in percent of a derived column, and similarity in percent of two names of an item."""
@@ -65,10 +64,10 @@ def _checked(column: TableColumn, local: Sequence[LocalColumn]) -> Suggestion | 
     settings = column.model_dump()
     about, items = header_of(column.name).words, {}
     for other in local:
-        match = CHOICE.fullmatch(other.name)
-        if match is None or not header_of(match[1]).words & about:
+        question, answer = _choice(other)
+        if not answer or not header_of(question).words & about:
             continue
-        item = _item(match[2], settings["items"])
+        item = _item(answer, settings["items"])
         if item is not None:
             items[item] = other.name
     if not items:
@@ -82,6 +81,17 @@ def _checked(column: TableColumn, local: Sequence[LocalColumn]) -> Suggestion | 
     absent = [item for item in settings["items"] if item not in items]
     checks = (f"no answer for {', '.join(absent)}",) if absent else ()
     return Suggestion(recipe, 1.0, (f"one column for each of {len(items)} answers",), checks)
+
+
+def _choice(local: LocalColumn) -> tuple[str, str]:
+    """Return question and answer of a column for one answer: from its name, or from the dictionary of a raw export."""
+    label = local.described.label
+    if RAW_CHOICE in local.name and ": " in label:
+        question, _, answer = label.partition(": ")
+        return question, answer
+    body = local.name.rstrip()
+    question, found, answer = body.removesuffix(")").rpartition("(choice=") if body.endswith(")") else ("", "", "")
+    return (question, answer) if found else ("", "")
 
 
 def _item(answer: str, items: Sequence[str]) -> str | None:

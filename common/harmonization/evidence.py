@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -31,27 +32,54 @@ BEHIND = re.compile(r"[<>]?\s*[+-]?\d+(?:[.,]\d+)?\s*([^\d\s.,;:+-][^\d]{0,11})"
 
 
 @dataclass(frozen=True)
+class Described:
+    """What a data dictionary says of a column.
+
+    Attributes:
+        label: what it holds, in words, with its unit in brackets; empty where the dictionary does not say.
+        meanings: what each code means.
+    """
+
+    label: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+
+
+NOT_DESCRIBED = Described()
+
+
+@dataclass(frozen=True)
 class LocalColumn:
     """A column of a hospital's own table.
 
     Attributes:
         name: its name.
         texts: rows by cell, without missing cells; at most `TRIED`.
+        described: what the hospital's data dictionary says of it.
     """
 
     name: str
     texts: Counter[str]
+    described: Described = NOT_DESCRIBED
 
     @classmethod
-    def of(cls, name: str, cells: Counter[str]) -> LocalColumn:
+    def of(cls, name: str, cells: Counter[str], described: Described = NOT_DESCRIBED) -> LocalColumn:
         """Return the column with these cells, counted."""
         present = Counter({cell: count for cell, count in cells.items() if not is_missing(cell)})
-        return cls(name, Counter(dict(present.most_common(TRIED))))
+        return cls(name, Counter(dict(present.most_common(TRIED))), described)
 
     @cached_property
     def header(self) -> Header:
-        """What its name says."""
-        return header_of(self.name)
+        """What its label says, or its name where it has none."""
+        return header_of(self.described.label or self.name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and its label if it has one."""
+        return (self.name, self.described.label) if self.described.label else (self.name,)
+
+    def meaning(self, text: str) -> str:
+        """Return what a cell means by the data dictionary; the cell itself where that does not say."""
+        return self.described.meanings.get(text.strip(), text)
 
     @cached_property
     def missing_texts(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ LONGEST_PHRASE = 4
 SHORTEST_PART = 3
 """Fewest letters of a part of a compound."""
 
-BRACKETS = re.compile(r"(.*?)\s*[\[(]([^\[\]()]*)[\])]\s*")
+OPENING, CLOSING = "[(", "])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,25 @@ class Header:
 def header_of(name: str) -> Header:
     """Return what a column's name says."""
     body, unit = name, None
-    match = BRACKETS.fullmatch(name)
-    if match is not None and match[1] and (unit := _unit(match[2])) is not None:
-        body = match[1]
+    before, inside = _in_brackets(name)
+    if before and (unit := _unit(inside)) is not None:
+        body = before
     tokens = folded(body).split()
     if unit is None:
         tokens, unit = _without_unit(tokens)
     words = _translated(tokens)
     meaning = words - NOISE
     return Header(frozenset(meaning or words), unit)
+
+
+def _in_brackets(name: str) -> tuple[str, str]:
+    """Return what stands before the brackets at the end of a name, and what stands inside; empty without brackets."""
+    stripped = name.rstrip()
+    start = max(stripped.rfind(mark) for mark in OPENING)
+    inside = stripped[start + 1 : -1]
+    if start < 0 or stripped[-1] not in CLOSING or any(mark in inside for mark in OPENING + CLOSING):
+        return "", ""
+    return stripped[:start].rstrip(), inside
 
 
 def folded(text: str) -> str:

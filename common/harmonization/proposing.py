@@ -7,8 +7,9 @@ finds changes the study. Everything that it is unsure of is marked for a person 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from common.columns.base import TableColumn
 from common.columns.date import Date
 from common.harmonization.conventions import Conventions
 from common.harmonization.derived_proposals import derived, patient_identifier
-from common.harmonization.evidence import LocalColumn
+from common.harmonization.evidence import NOT_DESCRIBED, Described, LocalColumn
 from common.harmonization.suggesting_labels import suggest_labels
 from common.harmonization.suggesting_numbers import suggest_date, suggest_number
 from common.harmonization.suggestion import LIKELY, MISFIT, POSSIBLE, Proposed, Suggestion, similarity
@@ -50,15 +51,24 @@ class MappingProposal:
         return all(item.suggestion is None for item in self.columns)
 
 
-def propose(raw: pd.DataFrame, schema: Schema, *, patient_column: str | None = None) -> MappingProposal:
+def propose(
+    raw: pd.DataFrame,
+    schema: Schema,
+    *,
+    patient_column: str | None = None,
+    described: Mapping[str, Described] = MappingProxyType({}),
+) -> MappingProposal:
     """Return a mapping of a hospital's table to the columns of a study.
 
     Args:
         raw: the table, at the hospital.
         schema: the study's columns.
         patient_column: the local column that identifies the patient; None leaves it to the names.
+        described: what the hospital's data dictionary says of its columns, by name.
     """
-    local = [LocalColumn.of(str(name), Counter(raw[name])) for name in raw.columns]
+    local = [
+        LocalColumn.of(str(name), Counter(raw[name]), described.get(str(name), NOT_DESCRIBED)) for name in raw.columns
+    ]
     wanted = [column for column in schema.columns if column.modeled]
     if schema.time is not None and schema.time_column is None:
         wanted.append(Date(name=schema.time, lower="1850-01-01", upper="2150-12-31"))  # it orders the visits
@@ -92,7 +102,7 @@ def _matched(wanted: Sequence[TableColumn], local: Sequence[LocalColumn], conven
     pairs: list[tuple[int, str, str, Suggestion]] = []
     nearest: dict[str, tuple[float, str]] = {}
     for column in wanted:
-        scores = sorted(((similarity(column, other.name), other) for other in local), key=lambda pair: -pair[0])
+        scores = sorted(((similarity(column, other.names), other) for other in local), key=lambda pair: -pair[0])
         nearest[column.name] = (scores[0][0], scores[0][1].name) if scores else (0.0, "")
         for score, other in scores[:CANDIDATES]:
             if score < POSSIBLE:

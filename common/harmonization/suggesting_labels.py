@@ -13,6 +13,7 @@ from common.harmonization.conventions import Conventions
 from common.harmonization.evidence import LocalColumn
 from common.harmonization.headers import folded, header_of, meanings_of
 from common.harmonization.suggestion import Suggestion
+from common.harmonization.words import WORDS_FOR_MISSING
 
 MOST_LABELS = 60
 """Most different labels of a local column for which a mapping of labels is suggested."""
@@ -47,6 +48,9 @@ def suggest_labels(
     find = finder(labels)
     if local.date_forms and (dated := _dated(local, labels)) is not None:
         return dated
+    is_decoded = any(local.meaning(text) != text for text in texts)
+    if is_decoded and (decoded := _mapped(column, local, labels, texts)).fit > 0:
+        return decoded
     if all(find(text) not in (UNLISTED, len(labels)) for text in texts):
         return Suggestion({"from": local.name}, 1.0, ("the labels are the study's",))
     if max(len(texts), len(labels)) > MOST_LABELS:
@@ -64,17 +68,18 @@ def _mapped(column: TableColumn, local: LocalColumn, labels: Sequence[str], text
     unmapped: dict[str, str] = {}
     lost: list[str] = []
     for text in texts:
-        label, is_sure = _label(text, labels, means[text])
+        label, is_sure = _label(local.meaning(text), labels, means[text])
         if label is None:
-            if text in local.missing_texts:
+            if text in local.missing_texts or local.meaning(text) in WORDS_FOR_MISSING:
                 lost.append(text)
             else:
-                unmapped[text] = _remark(text, labels)
+                shown = local.meaning(text)
+                unmapped[text] = (f"{shown}; " if shown != text else "") + _remark(shown, labels)
             continue
         mapped[text] = label
         if not is_sure:
-            checks.append(f"'{text}' is taken for '{label}'")
-    if any(text.strip() in DIGITS for text in mapped):
+            checks.append(f"'{local.meaning(text)}' is taken for '{label}'")
+    if any(local.meaning(text).strip() in DIGITS for text in mapped):
         checks.append("1 is taken for yes and 0 for no")
     if _is_opposite(column, local):
         checks.append(f"'{local.name}' says the opposite of '{column.name}', so yes and no are exchanged")
@@ -88,7 +93,9 @@ def _mapped(column: TableColumn, local: LocalColumn, labels: Sequence[str], text
         return Suggestion({"from": local.name}, 0.0, (), tuple(checks), unmapped)
     settings: dict[str, Any] = {"operation": "labels", "from": local.name} | ({"missing": lost} if lost else {})
     share = local.share({text: text in mapped for text in texts if text not in lost})
-    return Suggestion(settings | {"labels": mapped}, share, (), tuple(checks), unmapped)
+    decoded = ", ".join(f"{text} = {local.meaning(text)}" for text in mapped if local.meaning(text) != text)
+    reasons = (f"your data dictionary says: {decoded}",) if decoded else ()
+    return Suggestion(settings | {"labels": mapped}, share, reasons, tuple(checks), unmapped)
 
 
 def _dated(local: LocalColumn, labels: Sequence[str]) -> Suggestion | None:
@@ -107,14 +114,15 @@ def _dated(local: LocalColumn, labels: Sequence[str]) -> Suggestion | None:
 
 def _meanings(column: TableColumn, local: LocalColumn, texts: Sequence[str]) -> dict[str, frozenset[str]]:
     """Return what every local label may mean, with what the column's name adds to it."""
-    letters = {text.strip().casefold() for text in texts}
+    shown = {text: local.meaning(text).strip() for text in texts}
+    letters = {word.casefold() for word in shown.values()}
     is_spanish = {"h", "m"} <= letters and not letters & {"f", "w"}
     about = header_of(column.name).words
     means = {}
-    for text in texts:
-        meaning = meanings_of(text) | ({DIGITS[text.strip()]} if text.strip() in DIGITS else set())
-        if is_spanish or text.strip().casefold() == "h":
-            meaning = frozenset({HOMBRE_MUJER.get(text.strip().casefold(), "")}) if len(text.strip()) == 1 else meaning
+    for text, word in shown.items():
+        meaning = meanings_of(word) | ({DIGITS[word]} if word in DIGITS else set())
+        if is_spanish or word.casefold() == "h":
+            meaning = frozenset({HOMBRE_MUJER.get(word.casefold(), "")}) if len(word) == 1 else meaning
         if "died" in about:
             meaning |= {"yes"} if "dead" in meaning else {"no"} if "alive" in meaning else set()
         if _is_opposite(column, local):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +72,12 @@ class Proposed:
         return (sources,) if isinstance(sources, str) else tuple(sources)
 
 
-def similarity(column: TableColumn, local: str) -> float:
-    """Return how similar a local column's name is to a study's column, by its name or description: 0 to 100."""
+def similarity(column: TableColumn, local: Iterable[str]) -> float:
+    """Return how similar a local column's names are to a study's column, by its name or description: 0 to 100."""
+    return max(_similarity(column, name) for name in local)
+
+
+def _similarity(column: TableColumn, local: str) -> float:
     header = header_of(local)
     score = max(_words_alike(header_of(column.name), header), fuzz.ratio(folded(column.name), folded(local)))
     if column.description is not None:

@@ -27,7 +27,7 @@ OWNER = f"{FOLDER}/run.json"
 
 def run_in(folder: Path) -> str | None:
     """Return the id of the run whose checkpoints a run's folder holds; None if it holds none."""
-    owner = RunFolder(folder).read_json(OWNER)
+    owner = RunFolder(folder).read_json(OWNER) if folder.is_dir() else None
     return None if owner is None else str(owner["run_id"])
 
 

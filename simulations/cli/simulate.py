@@ -153,15 +153,7 @@ def simulate(
     with err_console.status("Planning the noise..."):
         make_plan(prepared.study)  # remembered where the run plans again
     cap = math.inf if max_epsilon is None else max_epsilon
-    options = Options(
-        sites=sites,
-        max_epsilon=cap,
-        rows=rows or 0,
-        force=force,
-        resume=resume,
-        engine=engine,
-        with_report=report,
-    )
+    options = Options(sites, cap, rows or 0, force, resume, engine, with_report=report)
     with live_page(prepared.study, out) if live else nullcontext(lambda: None) as stay_open:
         with progress_bars() as bars:
             result = run(prepared, out, options, observers=[follow(bars)])

@@ -27,7 +27,7 @@ def interrupted_run(out: Path) -> str:
     Raises:
         StudyError: the folder holds no interrupted run.
     """
-    run_id = run_in(out) if out.is_dir() else None
+    run_id = run_in(out)
     if run_id is None:
         raise StudyError(f"output folder '{out}' holds no interrupted simulation; leave --resume out")
     record = RunFolder(out).read_json("run.json")

@@ -86,13 +86,12 @@ def simulate(
     options, study = options or Options(), prepared.study
     _check_engine(study, options.engine)
     plan = make_plan(study)  # a study that cannot be planned fails before anything is written
-    abandoned = run_in(out) if options.force and out.is_dir() else None
+    abandoned = run_in(out) if options.force else None
     run_id = interrupted_run(out) if options.resume else None
     run_folder = _open_folder(out, prepared, options)
     started = time.monotonic()
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
     phase = PhaseWatch()
-    watching: Sequence[Emit] = (*observers, phase)
     emit = to_all(JsonLines(out / EVENTS), write_log, *observers)
     config = simulated_run(study, out, options.sites or out / "sites", rows=options.rows, run_id=run_id)
     with ExitStack() as stack:
@@ -107,10 +106,10 @@ def simulate(
             with _closing_runs(hospitals.values(), config.run_id):
                 if options.engine == "local":
                     transports = {name: options.wrap(hospital) for name, hospital in hospitals.items()}
+                    watching: Sequence[Emit] = (*observers, phase)
                     federate(config, transports, workers=options.workers, observers=watching, plan=plan)
         except (FedSynthError, OSError, KeyboardInterrupt) as problem:
-            ledgers_so_far = [hospital.ledger for hospital in hospitals.values()]
-            ended = ending(problem, phase.name, ledgers_so_far, options.max_epsilon)
+            ended = ending(problem, phase.name, [site.ledger for site in hospitals.values()], options.max_epsilon)
             _record_failure(study, words(ended), run_folder, emit)
             raise ended from None
         ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}

@@ -130,3 +130,60 @@ def _row(number: int, rng: np.random.Generator) -> list[str]:
         str(rng.choice(["", "Angehörige informiert; Rückruf erbeten"])),
         "Complete",
     ]
+
+
+RAW_HEADER = ["patid", "gebdat", "geschl", "aufn_dat", "entl_dat", "station", "gewicht", "krea", "crp", "rauchen",
+              "vorerk___1", "vorerk___2", "vorerk___3", "tod_kh", "bemerk", "basis_complete"]  # fmt: skip
+
+CODES = {
+    2: {"weiblich": "1", "männlich": "2", "divers": "3"},
+    5: {"Kardiologie": "1", "Innere Medizin": "2", "Intensivstation": "3", "Geriatrie": "4"},
+    9: {"nie": "0", "ehemalig": "1", "aktuell": "2", "keine Angabe": "9"},
+    **dict.fromkeys((10, 11, 12), {"Checked": "1", "Unchecked": "0"}),
+    13: {"Ja": "1", "Nein": "0"},
+    15: {"Complete": "2"},
+}
+"""Codes of the raw export by the index of their column."""
+
+FIELDS = """\
+patid,basis,,text,Patienten-ID,,,,,,,,
+gebdat,basis,,text,Geburtsdatum,,,date_dmy,,,,,y
+geschl,basis,,radio,Geschlecht,"1, weiblich | 2, männlich | 3, divers",,,,,,,y
+aufn_dat,basis,,text,Aufnahmedatum,,,date_dmy,,,,,y
+entl_dat,basis,,text,Entlassdatum,,,date_dmy,,,,,y
+station,basis,,dropdown,Station,"1, Kardiologie | 2, Innere Medizin | 3, Intensivstation | 4, Geriatrie",,,,,,,
+gewicht,basis,,text,Gewicht,,kg,number_1dp,30,200,,,
+krea,basis,,text,Kreatinin,,mg/dL,number_2dp,,,,,
+crp,basis,,text,CRP,,mg/L,,,,,,
+rauchen,basis,,radio,Raucherstatus,"0, nie | 1, ehemalig | 2, aktuell | 9, keine Angabe",,,,,,,
+vorerk,basis,,checkbox,Vorerkrankungen,"1, Diabetes mellitus | 2, Arterielle Hypertonie | 3, Krebserkrankung",,,,,,,
+tod_kh,basis,,yesno,Im Krankenhaus verstorben?,,,,,,,,y
+bemerk,basis,,notes,Bemerkung,,,,,,,,
+"""
+"""The fields of the project's data dictionary."""
+
+DICTIONARY_HEADER = (
+    '"Variable / Field Name","Form Name","Section Header","Field Type","Field Label",'
+    '"Choices, Calculations, OR Slider Labels","Field Note","Text Validation Type OR Show Slider Number",'
+    '"Text Validation Min","Text Validation Max",Identifier?,"Branching Logic (Show field only if...)",'
+    '"Required Field?"\n'
+)
+
+
+def write_raw_redcap(folder: Path, patients: int = 300) -> tuple[Path, Path, Path]:
+    """Write `study.toml`, the raw export of the same patients, and the project's data dictionary; return all three."""
+    study, _ = write_redcap(folder, patients)
+    table, dictionary = folder / "rohdaten.csv", folder / "datendictionary.csv"
+    rng = np.random.default_rng(3)
+    rows = [RAW_HEADER, *(_raw(_row(number, rng)) for number in range(1, patients + 1))]
+    table.write_text("".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows), encoding="utf-8")
+    dictionary.write_text(DICTIONARY_HEADER + FIELDS, encoding="utf-8")
+    return study, table, dictionary
+
+
+def _raw(row: list[str]) -> list[str]:
+    """Return a row as a raw export has it: codes, decimal points, dates as YYYY-MM-DD."""
+    raw = [CODES[index][cell] if index in CODES else cell.replace(",", ".") for index, cell in enumerate(row)]
+    for index in (1, 3, 4):
+        raw[index] = "-".join(reversed(row[index].split(".")))
+    return raw

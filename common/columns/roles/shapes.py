@@ -11,7 +11,7 @@ from common.columns.roles.cells import CellFacts, is_address_of_a_host
 from common.columns.roles.checksums import CHECKED_NUMBERS, CheckedNumber
 from common.columns.roles.person_names import is_person
 
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+EMAIL = re.compile(r"[^@\s]@[^@\s]+\.[^@\s.]")
 URL = re.compile(r"(?:https?|ftp)://\S+|www\.\S+\.\S+", re.I)
 MAC = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){5}", re.I)
 SOCIAL_SECURITY = re.compile(r"(?:\d{3}|[*Xx]{3})-(?:\d{2}|[*Xx]{2})-\d{4}")

@@ -1,7 +1,8 @@
-"""SDV metadata of one table, as JSON: `SINGLE_TABLE_V1`, or `V1` with one table.
+"""SDV metadata of one table, as JSON: `SINGLE_TABLE_V1`, or `V1` and `V2` with one table.
 
 SDV knows which columns are numbers, dates, booleans, categories and identifiers. It does not know bounds, decimals,
-units, missing values or descriptions, and refuses a column with a key of another tool.
+units, missing values or descriptions, and refuses a column with a key of another tool. `V2` holds ranges, values and
+decimals, which SDV takes from the records of a table: they are never carried over.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from common.errors import StudyError
 VERSION = "METADATA_SPEC_VERSION"
 BESIDE = ("alternate_keys", "sequence_key", "sequence_index", "column_relationships", "relationships")
 """What metadata says beside the columns."""
+
+OF_RECORDS = ("range_min", "range_max", "range_values", "range_is_nullable", "decimal_places", "high_cardinality")
+"""What SDV detects in a table. No record may decide a schema."""
 
 
 def _recognizes(document: Any) -> bool:
@@ -34,7 +38,14 @@ def _unwrap(document: Any) -> Fields:
     if not isinstance(columns, Mapping):
         raise StudyError("SDV metadata has no columns; export it with `save_to_json`")
     fields = [(name, field if isinstance(field, Mapping) else {}) for name, field in columns.items()]
-    return Fields(fields, [f"'{key}' is not carried over" for key in notes])
+    detected = [key for key in OF_RECORDS if any(key in field for _, field in fields)]
+    listed = [f"'{key}' is not carried over" for key in notes]
+    if detected:
+        listed.append(
+            f"{', '.join(detected)} are not carried over, since SDV takes them from records: give bounds, decimals and "
+            "labels from the data dictionary"
+        )
+    return Fields(fields, listed)
 
 
 def _read(name: str, field: Field) -> FieldReading:
@@ -51,7 +62,7 @@ def _read(name: str, field: Field) -> FieldReading:
             )
         case "boolean":
             settings, notes = {"name": name, "kind": "boolean", "true": "True", "false": "False"}, []
-        case "categorical":
+        case "categorical" | "ordinal":
             settings, notes = {"name": name, "kind": "categorical"}, []
             if labels := labels_of(field.get("order") or ()):
                 settings["categories"] = labels
@@ -75,8 +86,10 @@ def _write(entry: DictionaryEntry) -> dict[str, Any]:
             return {"sdtype": "numerical", "computer_representation": "Float" if entry.value("decimals") else "Int64"}
         case "date" | "datetime":
             return {"sdtype": "datetime", "datetime_format": entry.value("date_format")}
-        case "boolean":
+        case "boolean" if (entry.value("true"), entry.value("false")) == ("True", "False"):
             return {"sdtype": "boolean"}
+        case "boolean":  # SDV takes no other words for a boolean
+            return {"sdtype": "categorical"}
         case "categorical":
             return {"sdtype": "categorical", "order": list(entry.value("categories"))}
         case "identifier":
