@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,7 @@ def simulate(
     started = time.monotonic()
     torch.set_num_threads(1)  # results do not depend on the machine's processors; hospitals run side by side
     phase = PhaseWatch()
+    observers = (*observers, phase)
     emit = to_all(JsonLines(out / EVENTS), write_log, *observers)
     config = simulated_run(study, out, options.sites or out / "sites", rows=options.rows, run_id=run_id)
     with ExitStack() as stack:
@@ -105,9 +106,7 @@ def simulate(
             _close(hospitals.values(), abandoned)
             with _closing_runs(hospitals.values(), config.run_id):
                 if options.engine == "local":
-                    transports = {name: options.wrap(hospital) for name, hospital in hospitals.items()}
-                    watching: Sequence[Emit] = (*observers, phase)
-                    federate(config, transports, workers=options.workers, observers=watching, plan=plan)
+                    _federate_locally(config, hospitals, options, observers, plan)
         except (FedSynthError, OSError, KeyboardInterrupt) as problem:
             ended = ending(problem, phase.name, [site.ledger for site in hospitals.values()], options.max_epsilon)
             _record_failure(study, words(ended), run_folder, emit)
@@ -131,6 +130,13 @@ def _federate_on_ray(
     from simulations.federation.ray_grid import federate_on_ray
 
     federate_on_ray(prepared, config, max_epsilon=options.max_epsilon, observers=observers, plan=plan)
+
+
+def _federate_locally(
+    config: RunConfig, hospitals: Mapping[str, Hospital], options: Options, observers: Sequence[Emit], plan: Plan
+) -> None:
+    transports = {name: options.wrap(hospital) for name, hospital in hospitals.items()}
+    federate(config, transports, workers=options.workers, observers=observers, plan=plan)
 
 
 @contextmanager

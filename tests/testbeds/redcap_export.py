@@ -139,7 +139,7 @@ CODES = {
     2: {"weiblich": "1", "männlich": "2", "divers": "3"},
     5: {"Kardiologie": "1", "Innere Medizin": "2", "Intensivstation": "3", "Geriatrie": "4"},
     9: {"nie": "0", "ehemalig": "1", "aktuell": "2", "keine Angabe": "9"},
-    **dict.fromkeys((10, 11, 12), {"Checked": "1", "Unchecked": "0"}),
+    **{index: {"Checked": "1", "Unchecked": "0"} for index in (10, 11, 12)},
     13: {"Ja": "1", "Nein": "0"},
     15: {"Complete": "2"},
 }
