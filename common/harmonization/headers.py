@@ -17,6 +17,9 @@ LONGEST_PHRASE = 4
 SHORTEST_PART = 3
 """Fewest letters of a part of a compound."""
 
+LONGEST_COMPOUND = 80
+"""Most letters of a compound; a longer word is taken whole, so that no header takes long."""
+
 OPENING, CLOSING = "[(", "])"
 
 
@@ -120,6 +123,8 @@ def _translated(tokens: list[str]) -> frozenset[str]:
 def _parts(token: str) -> set[str]:
     """Return the concepts of the two parts of a compound such as "aufnahmedatum"; the word itself where it is none."""
     table = _headers()
+    if len(token) > LONGEST_COMPOUND:
+        return {token}
     for cut in range(SHORTEST_PART, len(token) - SHORTEST_PART + 1):
         first, second = token[:cut], token[cut:]
         concepts = [table.get(part) or table.get(part.rstrip("sn")) for part in (first, second)]

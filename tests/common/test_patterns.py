@@ -91,7 +91,7 @@ def test_patterns_take_linear_time() -> None:
     assert not slow
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", [" ", "a", "1", "(", "a ", "(a", "1e", "90 "])
 def test_long_headers_and_cells_take_no_time(unit: str) -> None:
     text = unit * (LONG // len(unit))
     started = time.process_time()
