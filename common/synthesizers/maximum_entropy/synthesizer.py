@@ -49,6 +49,7 @@ class MaximumEntropy:
         """Return where the numbers of drawn rows lie within their codes, given the other columns."""
         return order_within(model_of(weights, self._domain), codes, seed)
 
+
 def chains_of(columns: int) -> int:
     """Return the number of chains of a table with that many columns, where the study names none."""
     usual = min(max(CHAIN_CODES // columns, USUAL_CHAINS), MOST_CHAINS)

@@ -401,7 +401,8 @@ class TestNeighborsOfMarkers:
     def test_marks_behind_numbers_are_no_units(self, marks: tuple[str, ...]) -> None:
         cells = [f"{cell} {marks[row % len(marks)]}" if row % 3 else cell for row, cell in enumerate(LEVELS)]
         raw = pd.DataFrame({"x": cells, "died": DIED})
-        study, notices = draft_study(raw, target="died", name="draft")
+        drafted = draft_study(raw, "draft", NamedColumns("died"))
+        study, notices = drafted.study, drafted.notices
         column = study.table.columns[0]
         assert (column.kind, column.missing, column.model_dump()["unit"]) == ("numeric", False, None)
         assert format_table(conform(raw, study.table), study.table)["x"].tolist() == LEVELS
@@ -462,7 +463,8 @@ class TestNeighborsOfDates:
     @pytest.mark.parametrize("word", ["unknown", "2021-00-00", "00.00.0000", "n/d"])
     def test_one_marker_among_dates_keeps_the_dates(self, word: str) -> None:
         cells = with_words(DAYS, word, every=5)
-        study, notices = draft_study(pd.DataFrame({"x": cells, "died": DIED}), target="died", name="draft")
+        drafted = draft_study(pd.DataFrame({"x": cells, "died": DIED}), "draft", NamedColumns("died"))
+        study, notices = drafted.study, drafted.notices
         assert (study.table.columns[0].kind, study.table.columns[0].missing) == ("date", True)
         assert any(
             f"not a date in {ROWS // 5} rows, such as '{word}', which becomes missing" in text for text in notices
@@ -470,9 +472,8 @@ class TestNeighborsOfDates:
 
     @pytest.mark.parametrize("day", ["1900-01-01", "9999-12-31"])
     def test_days_that_stand_for_unknown_are_named(self, day: str) -> None:
-        study, notices = draft_study(
-            pd.DataFrame({"x": with_words(DAYS, day), "died": DIED}), target="died", name="draft"
-        )
+        drafted = draft_study(pd.DataFrame({"x": with_words(DAYS, day), "died": DIED}), "draft", NamedColumns("died"))
+        study, notices = drafted.study, drafted.notices
         assert study.table.columns[0].kind == "date"
         assert any(f"holds '{day}' in 12 rows" in text and "remove it from the table" in text for text in notices)
 
@@ -506,7 +507,7 @@ def days(*offsets: int, year: int = 2021) -> list[str]:
 
 class TestSince:
     def since(self, **columns: list[str]) -> dict[str, str | None]:
-        study, _ = draft_study(pd.DataFrame({**columns, "died": DIED}), target="died", name="draft")
+        study = draft_study(pd.DataFrame({**columns, "died": DIED}), "draft", NamedColumns("died")).study
         return {
             column.name: column.model_dump().get("since") for column in study.table.columns if column.kind == "date"
         }
