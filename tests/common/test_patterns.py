@@ -29,7 +29,7 @@ UNITS = (" ", "a", "1", "(", ",", "-", ".", ":", "/", "1 ", "a ", "1,", "1.", "a
          "+", "1e", "\u00a0", "<", "a@", "choice=", "_", "%", "1:", "Aa", "aA", "1 a ", "http://a", "9")  # fmt: skip
 """Texts that are repeated, so that a pattern which can read them in two ways tries all of them."""
 
-ENDS = ("", "!", "x)")
+ENDS = ("", "!")
 SHORT, LONGER, LONG = 2_000, 16_000, 400_000
 SUSPECT = 0.003
 """Processor seconds for a text of `SHORT` characters above which a pattern is tried on a longer one."""
@@ -91,7 +91,7 @@ def test_patterns_take_linear_time() -> None:
     assert not slow
 
 
-@pytest.mark.parametrize("unit", [" ", "a", "1", "(", "a ", "(a", "1e", "90 "])
+@pytest.mark.parametrize("unit", [" ", "a", "(a", "90 "])
 def test_long_headers_and_cells_take_no_time(unit: str) -> None:
     text = unit * (LONG // len(unit))
     started = time.process_time()
