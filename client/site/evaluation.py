@@ -81,6 +81,7 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
         time=study.evaluation.time,
         rules=tuple(study.rules),
         sensitive=tuple(study.evaluation.sensitive),
+        is_one_hospital=True,
         epsilon=accountant.epsilon(events, study.privacy.delta) if study.privacy.noise != "none" else None,
         delta=study.privacy.delta,
     )

@@ -16,6 +16,7 @@ import pandas as pd
 from common.study.limits import rounded
 from common.study.sections import HospitalFacts
 from common.study.study import Study
+from common.tables.image_files import read_images
 from common.tables.raw import as_text
 from common.tables.visit_tables import joined_visits
 from common.tables.visits import patients_in
@@ -171,7 +172,9 @@ def local_only(task: SynthesisTask, *, hospitals: int | None) -> SynthesisResult
 
 
 def federate_parts(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], settings: Sections) -> SynthesisResult:
-    """Make a table by a federated run of given hospitals; of a study of visits, one row per synthetic visit.
+    """Make a table by a federated run of given hospitals.
+
+    Of a study of visits, it has one row per synthetic visit; cells of images hold their pixels.
 
     Args:
         task: what to train on.
@@ -198,7 +201,8 @@ def federate_parts(task: SynthesisTask, parts: Mapping[str, pd.DataFrame], setti
         if agreed.has_visits:
             synthetic = joined_visits(out, agreed.declared)
         else:
-            synthetic = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
+            table = pd.read_csv(out / "synthetic.csv", keep_default_na=False, na_values=[""])
+            synthetic = read_images(table, agreed.images, out, "synthetic.csv")
         by_phase: dict[str, dict[str, dict[str, int]]] = json.loads((out / "run.json").read_text())["traffic"]
         spent = max(accountant.epsilon(hospital.ledger.events(), agreed.privacy.delta) for hospital in opened.values())
     exchanged = [bytes_of for hospitals in by_phase.values() for bytes_of in hospitals.values()]

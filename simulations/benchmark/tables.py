@@ -174,7 +174,7 @@ class BuiltInTable:
     has_sites: bool = True
 
     def load(self) -> LoadedTable:
-        return LoadedTable(_pooled(built_in_hospitals()), built_in_study())
+        return LoadedTable(pooled(built_in_hospitals()), built_in_study())
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +220,11 @@ class OwnTable:
         if self.path.is_dir():
             if self.site_column is not None:
                 raise StudyError("--site-column splits one table; a folder has a table per hospital already")
-            raw = _pooled(hospitals_from_directory(self.path))
+            raw = pooled(hospitals_from_directory(self.path))
         else:
             raw = read_table(self.path)
             if self.site_column is not None:
-                raw = _pooled(hospitals_from_column(raw, self.site_column))
+                raw = pooled(hospitals_from_column(raw, self.site_column))
         if (study := self.agreed()) is not None:
             target = study.evaluation.target
             name, patients = self.path.name, self.patient_column
@@ -244,7 +244,7 @@ class OwnTable:
         return LoadedTable(known[kept].reset_index(drop=True), study)
 
 
-def _pooled(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def pooled(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Concatenate the hospitals' rows; the last column names the hospital."""
     if any(SITE_COLUMN in raw.columns for raw in tables.values()):
         raise DataError(f"a column is called '{SITE_COLUMN}', which the benchmark uses for the hospital; rename it")

@@ -27,7 +27,7 @@ COMMANDS = {
     "survival": "simulations.cli.survival",
     "combine": "simulations.cli.combine",
     "audit": "simulations.cli.audit",
-    "benchmark": "simulations.cli.benchmark_visits",  # adds a command to those of `benchmark`
+    "benchmark": "simulations.cli.benchmark_augmentation",  # it and benchmark_visits add to `benchmark`
     "site": "client.cli.site",
     "coordinator": "server.cli.coordinator",
     "console": "simulations.cli.coordinator_console",

@@ -24,6 +24,8 @@ from common.evaluation.report.charts import NEUTRAL, REAL, SYNTHETIC, associatio
 from common.evaluation.report.figures import ATTACKED, AUGMENTED, CALIBRATED, COMPARED, TRAINED, figures
 from common.evaluation.statistics.intervals import LEVEL, Estimate
 from common.evaluation.statistics.resampling import MOST_ROWS
+from common.evaluation.utility.hospital_gains import gains_by_answer
+from common.evaluation.utility.taking_part import USUAL
 from common.evaluation.utility.train_on_synthetic import MOST_TRAINED
 from common.study.sections import NoiseMode
 from common.web.templates import environment
@@ -121,6 +123,8 @@ def render(evidence: Assessment, run: RunSummary | None, *, title: str) -> str:
         colors={"real": REAL, "synthetic": SYNTHETIC, "neutral": NEUTRAL},
         slowest=max(run.phases.values(), default=0.0) if run else 0.0,
         widest_epsilon=max([run.epsilon, *(h.epsilon for h in run.hospitals if h.epsilon is not None)]) if run else 0.0,
+        gains=gains_by_answer(() if evidence.prediction is None else evidence.prediction.taking_part),
+        usual_factor=f"{USUAL:g}",
         level=LEVEL,
         most_rows=MOST_ROWS,
         most_trained=MOST_TRAINED,

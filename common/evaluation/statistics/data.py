@@ -39,6 +39,7 @@ class EvaluationData:
         rules: declared rules, whose violations are counted.
         sensitive: columns whose groups are compared.
         hospitals: the hospital of every real row, where it is known.
+        is_one_hospital: whether all real rows are those of one hospital, which looks at itself.
         draw_class: draws synthetic rows of one class of the target, where a model can.
         before_rounds: the table that the same run gives without its training rounds, where it had any.
         epsilon, delta: what the release promises each patient, the largest over hospitals, for the bounds beside the
@@ -57,6 +58,7 @@ class EvaluationData:
     rules: tuple[Rule, ...] = ()
     sensitive: tuple[str, ...] = ()
     hospitals: HospitalLabels | None = None
+    is_one_hospital: bool = False
     draw_class: DrawClass | None = None
     before_rounds: pd.DataFrame | None = None
     epsilon: float | None = None

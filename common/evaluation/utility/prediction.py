@@ -16,6 +16,7 @@ from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import LEVEL, Estimate, resampled, wilson
 from common.evaluation.statistics.values import MISSING, Labels, labels
 from common.evaluation.utility.augmentation import Augmentation, augment
+from common.evaluation.utility.hospital_gains import HospitalGain, hospital_gains
 from common.evaluation.utility.learners import LEARNERS, Prediction
 from common.evaluation.utility.model_choice import ModelChoice, choose_model
 from common.evaluation.utility.scoring import (
@@ -80,6 +81,7 @@ class PredictionUtility:
         classes: classes that learners are scored on, each against the rest; of two classes only one.
         minority_class: the rarest class of the training rows, and `minority_fraction` its fraction of them.
         added_rows: synthetic rows that augmentation added to the real ones.
+        taking_part: what synthetic rows bring the classifier of each hospital; empty where hospitals are not known.
     """
 
     target: str
@@ -92,6 +94,7 @@ class PredictionUtility:
     minority_fraction: float
     added_rows: int
     augmentation: tuple[Augmentation, ...]
+    taking_part: tuple[HospitalGain, ...]
 
 
 def compare_predictions(data: EvaluationData, core: Predictions, predictions: Predictions) -> PredictionUtility | None:
@@ -124,6 +127,7 @@ def compare_predictions(data: EvaluationData, core: Predictions, predictions: Pr
         minority_fraction=counts[minority] / len(data.train),
         added_rows=added_rows,
         augmentation=augmentation,
+        taking_part=hospital_gains(data, core),
     )
 
 

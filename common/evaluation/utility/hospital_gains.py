@@ -1,0 +1,124 @@
+"""What taking part brings each hospital: its classifier with and without the synthetic rows, on its own patients.
+
+It looks at real rows without noise, so it is computed where these are: in a simulation, or at the hospital.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from common.arrays import Integers
+from common.evaluation.statistics.codes import features
+from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.statistics.resampling import sampled, sampled_rows
+from common.evaluation.statistics.values import labels
+from common.evaluation.utility.learners import Prediction, scored_classes
+from common.evaluation.utility.scoring import Score, area
+from common.evaluation.utility.taking_part import LEARNER, MOST_ADDED, Examples, train_both
+from common.evaluation.utility.train_on_synthetic import MOST_TRAINED, Predictions
+
+Answer = Literal["helps", "no difference shown", "harms", "cannot be tested"]
+
+ANSWERS: dict[Answer, str] = {
+    "helps": "It helps",
+    "no difference shown": "No difference is shown",
+    "harms": "It harms",
+    "cannot be tested": "It cannot be tested, with held-out patients of one class",
+}
+"""The answers as sentences begin with them, in the order in which they are given."""
+
+MOST_HOSPITALS = 10
+"""Most hospitals that are measured: those with the fewest rows, which have the most to gain."""
+
+THIS = "this hospital"
+"""Stands for the hospital where all real rows are those of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class HospitalGain:
+    """A logistic regression of one hospital, tested on its own held-out patients.
+
+    Attributes:
+        rows: its own training rows, and `patients` its held-out patients.
+        factor: what all synthetic rows together weigh beside its own rows, in multiples of these; its own training
+            rows decide.
+        auroc_own, auroc_both, auroc_synthetic: trained on its own rows, on these and synthetic ones, on synthetic ones
+            alone; None where its held-out patients have one class.
+        gain: `auroc_both` minus `auroc_own`, paired by patient.
+        answer: whether taking part helps, as far as the interval of the gain shows.
+    """
+
+    name: str
+    rows: int
+    patients: int
+    factor: float | None
+    auroc_own: Estimate | None
+    auroc_both: Estimate | None
+    auroc_synthetic: Estimate | None
+    gain: Estimate | None
+    answer: Answer
+
+
+def hospital_gains(data: EvaluationData, core: Predictions) -> tuple[HospitalGain, ...]:
+    """Return what taking part brings each hospital; empty where nobody knows whose the rows are.
+
+    Args:
+        data: the tables; at most `MOST_HOSPITALS` hospitals are measured.
+        core: predictions of the core measures' learners for all held-out patients.
+    """
+    return tuple(_gain(data, core, name, trained, tested) for name, trained, tested in _smallest(data) if len(trained))
+
+
+def _smallest(data: EvaluationData) -> list[tuple[str, Integers, Integers]]:
+    """Return name, training rows and held-out rows of the hospitals with the fewest training rows, by name."""
+    if data.is_one_hospital:
+        return [(THIS, np.arange(len(data.train)), np.arange(len(data.holdout)))]
+    if data.hospitals is None:
+        return []
+    trained, tested = data.hospitals.training, data.hospitals.holdout
+    found = [
+        (str(name), np.flatnonzero(trained == name), np.flatnonzero(tested == name)) for name in sorted(set(trained))
+    ]
+    return sorted(sorted(found, key=lambda hospital: len(hospital[1]))[:MOST_HOSPITALS], key=lambda one: one[0])
+
+
+def _gain(data: EvaluationData, core: Predictions, name: str, trained: Integers, tested: Integers) -> HospitalGain:
+    """Measure one hospital.
+
+    Args:
+        data, core: as in `hospital_gains`.
+        name: of the hospital.
+        trained, tested: indices of its training rows and of its held-out patients.
+    """
+    truth, known = core.truth[tested], labels(data.train[data.target])
+    classes = scored_classes(truth, sorted(set(known)))
+    if len(set(truth)) < 2 or not classes:
+        return HospitalGain(name, len(trained), len(tested), None, None, None, None, None, "cannot be tested")
+    own = data.train.iloc[trained[sampled_rows(len(trained), MOST_TRAINED, "own")]]
+    added = sampled(data.synthetic, MOST_ADDED, "added")
+    tables = [features(rows, data.numeric, without=[data.target]) for rows in (own, added, data.holdout.iloc[tested])]
+    real, synthetic = (Examples(tables[side], labels(rows[data.target])) for side, rows in enumerate((own, added)))
+    found = train_both(real, synthetic, tables[2], data.numeric)
+    foreign, patients = core.synthetic.get(LEARNER), len(tested)
+    sides = found.own, found.both, None if foreign is None else foreign.at(tested)
+    alone, both, without = (Score(area(truth, side or nothing_learned(patients), classes), patients) for side in sides)
+    gain = both.minus(alone)
+    answer: Answer = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "no difference shown"
+    scores = (alone.estimate(), both.estimate(), without.estimate(), gain)
+    return HospitalGain(name, len(trained), patients, found.factor, *scores, answer)
+
+
+def nothing_learned(patients: int) -> Prediction:
+    """Return the prediction of rows of a single class: every patient has the same risk."""
+    return Prediction((), np.empty((patients, 0)))
+
+
+def gains_by_answer(gains: Sequence[HospitalGain]) -> list[tuple[str, list[str]]]:
+    """Return the hospitals of every answer that was given, with the words of `ANSWERS`."""
+    named = {answer: [gain.name for gain in gains if gain.answer == answer] for answer in ANSWERS}
+    return [(ANSWERS[answer], names) for answer, names in named.items() if names]

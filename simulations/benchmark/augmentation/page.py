@@ -1,0 +1,93 @@
+"""The results of a benchmark of augmentation as a Markdown page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from common.system.files import writing
+from common.system.folder import RunFolder
+from simulations.benchmark.augmentation.question import AUGMENTATION, DRAWS, SIZES
+from simulations.benchmark.gaps import SeedMean
+from simulations.benchmark.markdown import label_of, not_run, ordered_arms, table_of
+from simulations.benchmark.pages import WrittenPages
+from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
+
+INTRODUCTION = f"""\
+AUROC on held-out real rows of a logistic regression that a hospital with few patients trains, at most one in ten of
+them with the rarest outcome: on its own rows, on these and synthetic rows of the federation, and on synthetic rows
+alone. Mean over split seeds of the mean over {DRAWS} such hospitals; in brackets, where 95 % of the hospitals of a
+split are. Gain: the second minus the first, ± half of the 95 % interval of its mean over split seeds (Student's t).
+Helped: fraction of hospitals to which the synthetic rows brought anything."""
+
+
+def write_page(out: Path, cells: Iterable[Cell], failures: Iterable[CellFailure] = ()) -> WrittenPages:
+    """Summarize the results of a folder in that folder.
+
+    Args:
+        out: the folder.
+        cells: what was asked for; the summary lists those without a result.
+        failures: why cells of the last run have no result.
+
+    Raises:
+        StudyError: the folder holds something else, or cannot be written.
+    """
+    results = ResultsFile(out / AUGMENTATION.file, AUGMENTATION.columns)
+    summary = augmentation_markdown(results.frame(), absent(cells, results), failures)
+    page = Path(AUGMENTATION.file).with_suffix(".md").name
+    with writing(out):
+        RunFolder(out).write(page, summary)
+    return WrittenPages(summary, (AUGMENTATION.file, page))
+
+
+def augmentation_markdown(results: pd.DataFrame, missing: Iterable[Cell], failures: Iterable[CellFailure]) -> str:
+    """Render one table of figures for every table of patients, and what was not run.
+
+    Args:
+        results: finished cells.
+        missing: cells without a result.
+        failures: why some of them have none.
+    """
+    parts = [INTRODUCTION.replace("\n", " ")]
+    for name in sorted(set(results.table)):
+        parts.append(f"## {name}\n\n{_table(results[results.table == name])}")
+    parts.append(f"## Not run\n\n{not_run(missing, failures)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: pd.DataFrame) -> str:
+    """Render one line per arm, epsilon and size of the hospital."""
+    lines = [
+        [
+            "arm",
+            "epsilon",
+            "seeds",
+            "own patients",
+            "own rows",
+            "own and synthetic",
+            "synthetic alone",
+            "gain",
+            "helped",
+        ]
+    ]
+    for arm in ordered_arms(rows.arm, {}):
+        for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
+            cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
+            for size in SIZES:
+                known = cells[cells[f"own_{size}"].notna()]
+                if known.empty:
+                    continue
+                lines.append([
+                    label_of(arm), f"{epsilon:g}" if epsilon else "-", str(len(known)), str(size),
+                    *(_ranged(known, f"{way}_{size}") for way in ("own", "both")), f"{known.synthetic.mean():.3f}",
+                    str(SeedMean.of(list(known[f"gain_{size}"]))), f"{known[f'helped_{size}'].mean():.0%}",
+                ])  # fmt: skip
+    return table_of(lines)
+
+
+def _ranged(cells: pd.DataFrame, name: str) -> str:
+    """Return a mean over seeds, and the mean limits of a split's hospitals in brackets."""
+    value, low, high = (cells[name + end].mean() for end in ("", "_low", "_high"))
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"

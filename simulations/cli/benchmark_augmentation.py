@@ -1,0 +1,68 @@
+"""`fedsynth benchmark augmentation`: what a hospital with few patients gains from the federation's synthetic rows."""
+
+from __future__ import annotations
+
+from simulations.cli.benchmark import (
+    OUT,
+    Arms,
+    Data,
+    Epsilons,
+    Out,
+    PatientColumn,
+    Processes,
+    Seeds,
+    SiteColumn,
+    StudyFile,
+    Tables,
+    Target,
+    app,
+    parse_epsilons,
+    parse_names,
+    parse_seeds,
+    show_failures,
+    show_pages,
+)
+from simulations.cli.benchmark_visits import visits
+from simulations.cli.console import err_console, estimated_bar, quiet
+from simulations.cli.options import OneRowPerPatient
+
+__all__ = ["app", "augmentation", "visits"]
+
+
+@app.command()
+def augmentation(
+    data: Data = None,
+    tables: Tables = None,
+    study: StudyFile = None,
+    target: Target = None,
+    patient_column: PatientColumn = None,
+    one_row_per_patient: OneRowPerPatient = False,
+    site_column: SiteColumn = None,
+    arms: Arms = None,
+    epsilons: Epsilons = "3",
+    seeds: Seeds = "0,1,2",
+    processes: Processes = None,
+    out: Out = OUT,
+) -> None:
+    """Train classifiers of hospitals with 20, 50 and 100 patients; write augmentation.csv and augmentation.md.
+
+    Each is trained on the hospital's own rows, on these and synthetic rows of the federation, and on synthetic rows
+    alone, and tested on held-out real rows. Tables may also be digits and chest-films, the studies of images.
+    """
+    with err_console.status("Loading..."):
+        from simulations.benchmark.augmentation.images import sources_of
+        from simulations.benchmark.augmentation.page import write_page
+        from simulations.benchmark.augmentation.question import AUGMENTATION, USUAL_ARMS
+        from simulations.benchmark.questions import CellOptions
+        from simulations.benchmark.runner import cells_of, default_processes, run_cells
+        from simulations.benchmark.selection import TableSelection
+
+        quiet()
+    own = (study, target, patient_column, site_column, one_row_per_patient)
+    sources = sources_of(TableSelection(data, parse_names(tables), *own))
+    cells = cells_of(sources, parse_names(arms) or USUAL_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
+    options = CellOptions(processes or default_processes())
+    with estimated_bar("Cells") as show:
+        failures = run_cells(sources, cells, out, options, question=AUGMENTATION, emit=show, prepare_worker=quiet)
+    show_pages(out, write_page(out, cells, failures))
+    show_failures(failures)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import StudyError
+from simulations.benchmark.augmentation import question
+from simulations.benchmark.augmentation.images import ImageTable, frequencies_of, sources_of
+from simulations.benchmark.augmentation.page import augmentation_markdown
+from simulations.benchmark.augmentation.question import AUGMENTATION, MEASURED, measure_augmentation, small_hospital
+from simulations.benchmark.questions import CellOptions
+from simulations.benchmark.results import Cell, ResultsFile
+from simulations.benchmark.selection import TableSelection
+from simulations.benchmark.tables import BuiltInTable
+from simulations.cli.main import app
+
+
+class TestSmallHospital:
+    @pytest.mark.parametrize(("size", "ill"), [(20, 2), (100, 10)])
+    def test_one_in_ten_has_the_rarest_outcome(self, size: int, ill: int) -> None:
+        classes = np.array(["yes"] * 60 + ["no"] * 140, dtype=object)
+        rows = small_hospital(classes, size, np.random.default_rng(0))
+        assert len(set(rows)) == size
+        assert (classes[rows] == "yes").sum() == ill
+
+    def test_rarer_outcome_stays_rarer(self) -> None:
+        classes = np.array(["yes"] * 4 + ["no"] * 96, dtype=object)  # 4 % of 50 are two
+        assert (classes[small_hospital(classes, 50, np.random.default_rng(0))] == "yes").sum() == 2
+
+
+class TestImages:
+    def test_images_become_low_frequencies(self) -> None:
+        loaded = ImageTable("digits").load()
+        features = frequencies_of(loaded.frame.head(3), loaded.study)
+        assert features.shape == (3, loaded.study.images[0].frequencies)
+
+    def test_names_of_image_studies_are_tables(self) -> None:
+        assert [source.name for source in sources_of(TableSelection(None, ("built-in", "digits")))] == [
+            "digits", "built-in"
+        ]  # fmt: skip
+        with pytest.raises(StudyError, match="without --tables"):
+            sources_of(TableSelection(Path("x.csv"), ("digits",), target="died"))
+
+
+def test_real_rows_of_others_help_few_patients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question, "DRAWS", 2)
+    monkeypatch.setattr(question, "SIZES", (20,))
+    found = measure_augmentation(BuiltInTable(), Cell("built-in", "bootstrap", 0.0, 100), CellOptions())
+    assert found["gain_20"] == pytest.approx(found["both_20"] - found["own_20"], abs=1e-3)
+    assert found["gain_20"] > 0
+    assert found["own_20_low"] <= found["own_20"] <= found["own_20_high"]
+    assert found["synthetic"] > 0.8
+
+
+@pytest.mark.slow
+def test_command_writes_results_and_page(tmp_path: Path) -> None:
+    arguments = ["--tables", "built-in", "--arms", "bootstrap", "--seeds", "100", "--processes", "1"]
+    done = CliRunner().invoke(app, ["benchmark", "augmentation", *arguments, "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    found = ResultsFile(tmp_path / "augmentation.csv", AUGMENTATION.columns).frame()
+    assert found.gain_20[0] > 0
+    assert "| real rows, resampled | - | 1 | 20 |" in (tmp_path / "augmentation.md").read_text()
+
+
+def test_page_lists_sizes_that_were_measured() -> None:
+    row = {"table": "heart", "arm": "bootstrap", "epsilon": 0.0, "seed": 0} | dict.fromkeys(MEASURED, 0.25)
+    for name in MEASURED:
+        if "_100" in name:
+            row[name] = float("nan")
+    frame = pd.DataFrame([row], columns=list(AUGMENTATION.columns))
+    text = augmentation_markdown(frame, [Cell("heart", "central", 3.0, 0)], [])
+    assert "| 50 | 0.250 (0.250 to 0.250) | 0.250 (0.250 to 0.250) | 0.250 | 0.250 | 25% |" in text
+    assert "| 100 |" not in text
+    assert "| heart | centralized | 3 / 0 | not run yet |" in text
+
+
+@pytest.mark.slow
+def test_images_of_a_federation_help() -> None:
+    found = measure_augmentation(ImageTable("digits"), Cell("digits", "distributed-by-site", 3.0, 100), CellOptions())
+    assert found["gain_20"] > 0
