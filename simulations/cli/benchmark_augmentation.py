@@ -53,16 +53,16 @@ def augmentation(
         from simulations.benchmark.augmentation.images import sources_of
         from simulations.benchmark.augmentation.page import write_page
         from simulations.benchmark.augmentation.question import AUGMENTATION, USUAL_ARMS
-        from simulations.benchmark.questions import CellOptions
-        from simulations.benchmark.runner import cells_of, default_processes, run_cells
+        from simulations.benchmark.questions import CaseOptions
+        from simulations.benchmark.runner import CaseWork, cases_of, default_processes, run_cases
         from simulations.benchmark.selection import TableSelection
 
         quiet()
     own = (study, target, patient_column, site_column, one_row_per_patient)
     sources = sources_of(TableSelection(data, parse_names(tables), *own))
-    cells = cells_of(sources, parse_names(arms) or USUAL_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
-    options = CellOptions(processes or default_processes())
-    with estimated_bar("Cells") as show:
-        failures = run_cells(sources, cells, out, options, question=AUGMENTATION, emit=show, prepare_worker=quiet)
-    show_pages(out, write_page(out, cells, failures))
+    cases = cases_of(sources, parse_names(arms) or USUAL_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
+    options = CaseOptions(processes or default_processes())
+    with estimated_bar("Cases") as show:
+        failures = run_cases(sources, cases, out, CaseWork(AUGMENTATION, options, quiet), emit=show)
+    show_pages(out, write_page(out, cases, failures))
     show_failures(failures)

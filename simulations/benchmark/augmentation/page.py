@@ -13,7 +13,7 @@ from simulations.benchmark.augmentation.question import AUGMENTATION, DRAWS, SIZ
 from simulations.benchmark.gaps import SeedMean
 from simulations.benchmark.markdown import label_of, not_run, ordered_arms, table_of
 from simulations.benchmark.pages import WrittenPages
-from simulations.benchmark.results import Cell, CellFailure, ResultsFile, absent
+from simulations.benchmark.results import Case, CaseFailure, ResultsFile, absent
 
 INTRODUCTION = f"""\
 AUROC on held-out real rows of a logistic regression that a hospital with few patients trains, at most one in ten of
@@ -23,31 +23,31 @@ split are. Gain: the second minus the first, ± half of the 95 % interval of its
 Helped: fraction of hospitals to which the synthetic rows brought anything."""
 
 
-def write_page(out: Path, cells: Iterable[Cell], failures: Iterable[CellFailure] = ()) -> WrittenPages:
+def write_page(out: Path, cases: Iterable[Case], failures: Iterable[CaseFailure] = ()) -> WrittenPages:
     """Summarize the results of a folder in that folder.
 
     Args:
         out: the folder.
-        cells: what was asked for; the summary lists those without a result.
-        failures: why cells of the last run have no result.
+        cases: what was asked for; the summary lists those without a result.
+        failures: why cases of the last run have no result.
 
     Raises:
         StudyError: the folder holds something else, or cannot be written.
     """
     results = ResultsFile(out / AUGMENTATION.file, AUGMENTATION.columns)
-    summary = augmentation_markdown(results.frame(), absent(cells, results), failures)
+    summary = augmentation_markdown(results.frame(), absent(cases, results), failures)
     page = Path(AUGMENTATION.file).with_suffix(".md").name
     with writing(out):
         RunFolder(out).write(page, summary)
     return WrittenPages(summary, (AUGMENTATION.file, page))
 
 
-def augmentation_markdown(results: pd.DataFrame, missing: Iterable[Cell], failures: Iterable[CellFailure]) -> str:
+def augmentation_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: Iterable[CaseFailure]) -> str:
     """Render one table of figures for every table of patients, and what was not run.
 
     Args:
-        results: finished cells.
-        missing: cells without a result.
+        results: finished cases.
+        missing: cases without a result.
         failures: why some of them have none.
     """
     parts = [INTRODUCTION.replace("\n", " ")]
@@ -74,9 +74,9 @@ def _table(rows: pd.DataFrame) -> str:
     ]
     for arm in ordered_arms(rows.arm, {}):
         for epsilon in sorted(set(rows.epsilon[rows.arm == arm])):
-            cells = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
+            cases = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
             for size in SIZES:
-                known = cells[cells[f"own_{size}"].notna()]
+                known = cases[cases[f"own_{size}"].notna()]
                 if known.empty:
                     continue
                 lines.append([
@@ -87,7 +87,7 @@ def _table(rows: pd.DataFrame) -> str:
     return table_of(lines)
 
 
-def _ranged(cells: pd.DataFrame, name: str) -> str:
+def _ranged(cases: pd.DataFrame, name: str) -> str:
     """Return a mean over seeds, and the mean limits of a split's hospitals in brackets."""
-    value, low, high = (cells[name + end].mean() for end in ("", "_low", "_high"))
+    value, low, high = (cases[name + end].mean() for end in ("", "_low", "_high"))
     return f"{value:.3f} ({low:.3f} to {high:.3f})"

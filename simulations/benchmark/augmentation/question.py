@@ -1,4 +1,4 @@
-"""The question asked of a cell of augmentation: does its table help a hospital with few patients?"""
+"""The question asked of a case of augmentation: does its table help a hospital with few patients?"""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from common.evaluation.utility.train_on_synthetic import MOST_TRAINED, value_on_
 from common.seeds import seed_for
 from simulations.benchmark.arms import ARMS
 from simulations.benchmark.augmentation.images import frequencies_of
-from simulations.benchmark.questions import CellOptions, Question, TrainTestSplit, with_costs
-from simulations.benchmark.results import COSTS, KEYS, Cell
+from simulations.benchmark.questions import CaseOptions, Question, TrainTestSplit, with_costs
+from simulations.benchmark.results import COSTS, KEYS, Case
 from simulations.benchmark.tables import TableSource
 
 USUAL_ARMS = ("bootstrap", "federated-shared")
@@ -53,7 +53,7 @@ class SplitExamples:
     """The rows of a split as a classifier gets them.
 
     Attributes:
-        train, test, synthetic: real training rows, held-out ones, and the table that the cell's arm made.
+        train, test, synthetic: real training rows, held-out ones, and the table that the case's arm made.
         numeric: names of the numeric features.
     """
 
@@ -86,17 +86,17 @@ class SplitExamples:
         return cls(train, test, drawn, declared | frozenset(map(str, images[0].columns)))
 
 
-def measure_augmentation(source: TableSource, cell: Cell, options: CellOptions) -> dict[str, Any]:
-    """Train the cell's arm on its split, and classifiers of small hospitals with and without its table."""
-    split = TrainTestSplit.of(source, cell, options)
-    synthetic, costs = with_costs(lambda: split.synthesize(cell, options, split.train, cell.seed))
+def measure_augmentation(source: TableSource, case: Case, options: CaseOptions) -> dict[str, Any]:
+    """Train the case's arm on its split, and classifiers of small hospitals with and without its table."""
+    split = TrainTestSplit.of(source, case, options)
+    synthetic, costs = with_costs(lambda: split.synthesize(case, options, split.train, case.seed))
     rows = SplitExamples.of(split, synthetic)
     values: dict[str, Any] = {"synthetic": _trained_on_synthetic(rows)}
-    added = _some(rows.synthetic, MOST_ADDED, seed_for(cell.seed, "added"))
+    added = _some(rows.synthetic, MOST_ADDED, seed_for(case.seed, "added"))
     for size in SIZES:
         if size < len(rows.train.classes):
-            values |= _of_size(rows, added, size, cell.seed)
-    return values | costs | {"delta": split.study.privacy.delta if ARMS[cell.arm].has_budget else None}
+            values |= _of_size(rows, added, size, case.seed)
+    return values | costs | {"delta": split.study.privacy.delta if ARMS[case.arm].has_budget else None}
 
 
 def _trained_on_synthetic(rows: SplitExamples) -> float:

@@ -12,8 +12,8 @@ from simulations.benchmark.augmentation import question
 from simulations.benchmark.augmentation.images import ImageTable, frequencies_of, sources_of
 from simulations.benchmark.augmentation.page import augmentation_markdown
 from simulations.benchmark.augmentation.question import AUGMENTATION, MEASURED, measure_augmentation, small_hospital
-from simulations.benchmark.questions import CellOptions
-from simulations.benchmark.results import Cell, ResultsFile
+from simulations.benchmark.questions import CaseOptions
+from simulations.benchmark.results import Case, ResultsFile
 from simulations.benchmark.selection import TableSelection
 from simulations.benchmark.tables import BuiltInTable
 from simulations.cli.main import app
@@ -49,7 +49,7 @@ class TestImages:
 def test_real_rows_of_others_help_few_patients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(question, "DRAWS", 2)
     monkeypatch.setattr(question, "SIZES", (20,))
-    found = measure_augmentation(BuiltInTable(), Cell("built-in", "bootstrap", 0.0, 100), CellOptions())
+    found = measure_augmentation(BuiltInTable(), Case("built-in", "bootstrap", 0.0, 100), CaseOptions())
     assert found["gain_20"] == pytest.approx(found["both_20"] - found["own_20"], abs=1e-3)
     assert found["gain_20"] > 0
     assert found["own_20_low"] <= found["own_20"] <= found["own_20_high"]
@@ -72,7 +72,7 @@ def test_page_lists_sizes_that_were_measured() -> None:
         if "_100" in name:
             row[name] = float("nan")
     frame = pd.DataFrame([row], columns=list(AUGMENTATION.columns))
-    text = augmentation_markdown(frame, [Cell("heart", "central", 3.0, 0)], [])
+    text = augmentation_markdown(frame, [Case("heart", "central", 3.0, 0)], [])
     assert "| 50 | 0.250 (0.250 to 0.250) | 0.250 (0.250 to 0.250) | 0.250 | 0.250 | 25% |" in text
     assert "| 100 |" not in text
     assert "| heart | centralized | 3 / 0 | not run yet |" in text
@@ -80,5 +80,5 @@ def test_page_lists_sizes_that_were_measured() -> None:
 
 @pytest.mark.slow
 def test_images_of_a_federation_help() -> None:
-    found = measure_augmentation(ImageTable("digits"), Cell("digits", "distributed-by-site", 3.0, 100), CellOptions())
+    found = measure_augmentation(ImageTable("digits"), Case("digits", "distributed-by-site", 3.0, 100), CaseOptions())
     assert found["gain_20"] > 0
