@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from common.evaluation.measures.analysis import Analysis
+from common.evaluation.report.html import page_template
 from common.evaluation.statistics.data import EvaluationData, HospitalLabels
-from common.evaluation.utility.hospital_gains import MOST_HOSPITALS, THIS, gains_by_answer, hospital_gains
+from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.utility.hospital_gains import MOST_HOSPITALS, THIS, HospitalGain, gains_by_answer, hospital_gains
 from common.evaluation.utility.taking_part import FACTORS, USUAL, Examples, chosen_factor, row_weights, train_both
 from common.evaluation.utility.train_on_synthetic import Predictions, value_on_held_out
 from tests.testbeds.evaluation_tables import TARGET, heart, heart_data
@@ -107,3 +109,17 @@ class TestHospitals:
         large, small = (replace(gain, answer="harms") for gain in hospital_gains(data, core))
         helped = replace(large, name="third", answer="helps")
         assert gains_by_answer([large, small, helped]) == [("It helps", ["third"]), ("It harms", ["large", "small"])]
+
+    def test_page_says_it_per_hospital(self) -> None:
+        own, both, alone, gain = (Estimate(value, value - 0.1, value + 0.1, 20) for value in (0.7, 0.9, 0.88, 0.2))
+        found = (
+            HospitalGain("north", 80, 20, 4.0, own, both, alone, gain, "helps"),
+            HospitalGain("south", 8, 2, None, None, None, None, None, "cannot be tested"),
+        )
+        page = page_template("taking_part.html.jinja").render(
+            prediction={"taking_part": found}, evidence={"target": "ill"}, gains=gains_by_answer(found),
+            usual_factor="4", run=None,
+        )  # fmt: skip
+        assert "<strong>It helps</strong>: north." in page
+        assert "+0.20 (+0.10 to +0.30)" in page
+        assert "held-out patients of one class</td><td>cannot be tested" in page
