@@ -14,7 +14,7 @@ from tests.testbeds.clinic import clinic_study
 
 @pytest.fixture(scope="module")
 def study() -> Study:
-    return draft(stays(), patient_column="patient")[0]
+    return draft(stays(), patient="patient")[0]
 
 
 def document_of(study: Study) -> dict[str, Any]:
