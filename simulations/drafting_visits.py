@@ -21,7 +21,7 @@ from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
 from common.tables.visits import moment
 from simulations.drafting import check_roles, has_target, patient_delta, study_of, with_usable_names
-from simulations.drafting_columns import draft_column, draft_columns
+from simulations.drafting_columns import ColumnRefused, draft_column, draft_columns
 from simulations.drafting_notices import in_few_lines
 
 IN_FULL = 0.95
@@ -29,6 +29,11 @@ IN_FULL = 0.95
 
 HARDLY = 0.02
 """Fraction of patients with several visits; a column that varies within fewer may be meant as one of the patient."""
+
+OF_RECORDS = (
+    "the draft comes from the table: bounds, categories, missing flags, and what varies, are facts about records"
+)
+"""The first notice of every draft."""
 
 TIMES = ("numeric", "date", "datetime")
 """Kinds of columns that can be the time of visits."""
@@ -38,65 +43,79 @@ NOT_OF_TIMES = ("missing_codes", "multiples", "below", "above")
 
 
 @dataclass(frozen=True, slots=True)
-class VisitRoles:
-    """Which columns say whose visit a row is, and when it was.
+class DraftRoles:
+    """Which column of a table is which.
 
     Attributes:
-        time: column that orders the visits.
-        patient: column that identifies the patient; found by its name and its cells if None.
+        target: column to predict.
+        patient: column that identifies the patient; with a time, found by its name and its cells if None.
+        site: column that names the hospital; it is left out.
+        time: column that orders the visits; None where a patient is one row.
         most_visits: most visits of a patient; chosen so that most patients keep all of theirs if None.
     """
 
-    time: str
+    target: str
     patient: str | None = None
+    site: str | None = None
+    time: str | None = None
     most_visits: int | None = None
 
 
 def draft_visits(
     raw: pd.DataFrame,
-    roles: VisitRoles,
+    roles: DraftRoles,
     *,
-    target: str,
     name: str,
     kinds: Mapping[str, str] = MappingProxyType({}),
+    left_out: dict[str, str] | None = None,
 ) -> tuple[Study, list[str]]:
-    """Return a study of visits whose schema fits the table, and notices that a person should read before using it.
+    """Return a study of visits whose schema fits the table, and notices that a person should read.
 
     Every row is read. A column whose cells vary within no patient is one of the patient, any other one of the visit.
 
     Args:
         raw: a raw table, one row per visit.
-        roles: the columns of patient and time.
-        target: column to predict.
+        roles: the columns of target, patient, hospital and time.
         name: name of the study, a slug.
         kinds: column to the kind that it has, where a person knows better than the draft.
+        left_out: gets every column that is left out, with the reason.
 
     Raises:
         DataError: the table has no rows.
+        ColumnRefused: a kind does not fit its column, or the target cannot be predicted.
         StudyError: a named column is not in the table or cannot be used, no patient has several rows, or too little is
             left for a study.
     """
+    assert roles.time is not None, "a table of visits"
     refuse_empty(raw, name)
     raw, notices = with_usable_names(raw)
     patient = roles.patient or _patient_of(raw, roles.time)
-    check_roles(raw, {"target": target, "patient column": patient, "time": roles.time}, kinds)
-    if blank := sum(map(is_missing, raw[patient])):
-        notices.append(f"{count_rows(blank)} without a patient not read: hospitals refuse such a table")
-    rows = raw[[not is_missing(cell) for cell in raw[patient]]].reset_index(drop=True)
+    named = {"target": roles.target, "patient column": patient, "site column": roles.site, "time": roles.time}
+    check_roles(raw, named, kinds)
+    rows = _rows_of_patients(raw.drop(columns=[] if roles.site is None else [roles.site]), patient, notices)
     owners, _ = pd.factorize(pd.Series([cell.strip() for cell in rows[patient]], dtype=object))
     visits = np.bincount(owners)
     if not len(visits) or visits.max() < 2:
         raise StudyError(f"no patient has several rows by column '{patient}'; name another one, or leave out --time")
     most, of_length = _most_visits(visits, roles.most_visits)
-    time, of_time = _time_column(rows, roles.time, kinds)
-    columns, of_columns = _columns(rows, owners, _Left(patient, roles.time, target), kinds)
+    time, of_time, without = _time_column(rows, roles.time, kinds)
+    columns, of_columns, others = _columns(rows, owners, _Left(patient, roles.time, roles.target), kinds)
     columns = sorted([*columns, *time], key=lambda column: list(raw.columns).index(column["name"]))
     schema = {"patient": patient, "time": roles.time, "most_visits": most, "columns": columns}
     privacy = {"delta": patient_delta(len(visits)), "noise": "local", "unit": "patient"}
-    first = (
-        "the draft comes from the table: bounds, categories, missing flags, and what varies, are facts about records"
-    )
-    return study_of(name, schema, privacy, target), [first, *notices, *of_length, *of_time, *of_columns]
+    study = study_of(name, schema, privacy, roles.target)
+    if left_out is not None:
+        left_out |= {patient: "it names the patient"} | without | others
+        left_out |= {} if roles.site is None else {roles.site: "it names the site"}
+    return study, [OF_RECORDS, *notices, *of_length, *of_time, *of_columns]
+
+
+def _rows_of_patients(raw: pd.DataFrame, patient: str, notices: list[str]) -> pd.DataFrame:
+    """Return the rows that have a patient; the notices get how many have none."""
+    is_known = [not is_missing(cell) for cell in raw[patient]]
+    if blank := is_known.count(False):
+        notices.append(f"{count_rows(blank)} without a patient not read: hospitals refuse such a table")
+    return raw[is_known].reset_index(drop=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +156,10 @@ def _most_visits(visits: Integers, asked: int | None) -> tuple[int, list[str]]:
     return most, lines
 
 
-def _time_column(rows: pd.DataFrame, time: str, kinds: Mapping[str, str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the time as a declared column, or as none where it only orders the visits; and notices.
+def _time_column(
+    rows: pd.DataFrame, time: str, kinds: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], list[str], dict[str, str]]:
+    """Return the time as a declared column, or as none where it only orders the visits; notices; why it is left out.
 
     Args:
         rows: a raw table of visits.
@@ -151,23 +172,26 @@ def _time_column(rows: pd.DataFrame, time: str, kinds: Mapping[str, str]) -> tup
         case Draft(settings, of_column, _) if settings["kind"] in TIMES:
             plain = {key: value for key, value in settings.items() if key not in NOT_OF_TIMES}
             lines = [f"column '{time}' {notice}" for notice in of_column]
-            return [{"name": time, **plain}], [*lines, f"'{time}' is the time of the visits and is synthesized"]
+            return [{"name": time, **plain}], [*lines, f"'{time}' is the time of the visits and is synthesized"], {}
         case LeftOut(reason):
             why = reason
         case _:
             why = f"it would be {drafted.settings['kind']}"
+    if time in kinds:
+        raise ColumnRefused(time, f"--kind {time}={kinds[time]}: as the time of the visits, {why}; choose another kind")
     if all(math.isnan(moment(cell)) for cell in cells):
         raise StudyError(
             f"time '{time}' cannot be read; write numbers or dates such as 2024-02-15, or name its kind with "
             f"--kind {time}=date"
         )
-    return [], [f"'{time}' only orders the visits and is not synthesized: {why}"]
+    only = f"only orders the visits and is not synthesized: {why}"
+    return [], [f"'{time}' {only}"], {time: f"it {only}"}
 
 
 def _columns(
     rows: pd.DataFrame, owners: Integers, left: _Left, kinds: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the columns of the patient and of the visit, and notices.
+) -> tuple[list[dict[str, Any]], list[str], dict[str, str]]:
+    """Return the columns of the patient and of the visit, notices, and why columns are left out.
 
     Args:
         rows: a raw table of visits.
@@ -181,7 +205,7 @@ def _columns(
     static = {name: count == 0 for name, count in varying.items()}
     first = first_rows(rows, left.patient)
     known = has_target(rows[left.target].tolist(), markers)
-    columns, notices = list[dict[str, Any]](), list[str]()
+    columns, notices, without = list[dict[str, Any]](), list[str](), dict[str, str]()
     for is_static, table in ((True, first), (False, rows)):
         cells = {name: table[name].tolist() for name in names if static[name] is is_static}
         if left.target in cells:
@@ -192,6 +216,7 @@ def _columns(
         }
         drafted, left_out, lines = draft_columns(evidences, kinds)
         columns += [column | ({"per": "patient"} if is_static else {}) for column in drafted]
+        without |= left_out
         notices += in_few_lines([(name, f"is left out: {reason}") for name, reason in left_out.items()]) + lines
     if blank := known.count(False):
         columns = [column | ({"missing": True} if column["name"] == left.target else {}) for column in columns]
@@ -205,7 +230,7 @@ def _columns(
             f"of the visit, but vary within few of the {returning} patients with several visits: {', '.join(hardly)}; "
             'declare per = "patient" where it is meant, and varying says which visit counts'
         )
-    return columns, [listed, *notices]
+    return columns, [listed, *notices], without
 
 
 def _varying(cells: list[str], owners: Integers) -> int:

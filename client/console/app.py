@@ -19,10 +19,14 @@ from client.site.approval import LEAST_TYPED, consider_run, decide, deny, withdr
 from client.site.records import check_data
 from client.site.state import own_fingerprint
 from common.errors import FedSynthError, SiteError
+from common.study.words import what_it_is
 from common.web.live import LivePart, stream
-from common.web.pages import Pages, Serving
+from common.web.pages import Link, Pages, Serving
 
 HERE = Path(__file__).parent / "page"
+
+LINKS: tuple[Link, ...] = (("/", "Decisions"), ("/ledger", "Ledger"), ("/partners", "Partners"))
+"""Pages that every page links to."""
 
 
 class HospitalPages:
@@ -35,7 +39,7 @@ class HospitalPages:
 
     def __init__(self, hospital: SiteFacts, serving: Serving) -> None:
         self._hospital, self._serving = hospital, serving
-        self._pages = Pages(HERE, hospital.site.name, serving)
+        self._pages = Pages(HERE, hospital.site.name, serving, LINKS)
         self._overview = LivePart(lambda: hospital.version, self._render_overview)
 
     def application(self) -> ASGIApp:
@@ -142,6 +146,7 @@ class HospitalPages:
             return {
                 "run": standing,
                 "study": proposed.study,
+                "words": what_it_is(proposed.study),
                 "considered": considered,
                 "refusal": refusal,
                 "budget": site.budget(history, () if is_counted else more),

@@ -66,8 +66,9 @@ class Pages:
             values: what the template shows.
         """
         state = request.state
-        given = {"form_token": state.form_token, "is_read_only": state.is_read_only, "problem": "", **values}
-        return HTMLResponse(self.render(template, **given), status)
+        here = request.url.path.removeprefix(request.scope.get("root_path", ""))
+        given = {"form_token": state.form_token, "is_read_only": state.is_read_only, "problem": "", "here": here}
+        return HTMLResponse(self.render(template, **given | values), status)
 
     def application(self, routes: list[BaseRoute]) -> Starlette:
         """Return the application: these routes, style and script. An expected error becomes a page that says it."""

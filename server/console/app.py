@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from common.errors import FedSynthError
 from common.planning.phases import PHASES
+from common.study.words import what_it_is
 from common.web.guard import REPORT_POLICY
 from common.web.live import LivePart, stream
 from common.web.pages import Link, Pages, Serving
 from server.console.progress import ENROLLMENT
-from server.console.runs import REPORT, Runs, WatchedRun
+from server.console.runs import REPORT, ZIP, Runs, WatchedRun
 
 HERE = Path(__file__).parent / "page"
+
+PART = 1 << 16
+"""Bytes of a file that are sent at once."""
 
 
 class CoordinatorPages:
@@ -81,6 +86,7 @@ class CoordinatorPages:
             plan=plan,
             costs=costs,
             reasons=reasons,
+            words=what_it_is(study),
             part=await self._part(run).current(is_fresh=True),
         )
 
@@ -100,8 +106,12 @@ class CoordinatorPages:
         run, name = await self._find(request), request.path_params["name"]
         if name not in run.downloads:
             raise HTTPException(404)
-        path, given = run.folder.path / name, f"{run.run_id}-{name}"
-        return FileResponse(path, filename=given, media_type="application/octet-stream")
+        given = f"{run.run_id}-{name}"
+        if name.endswith(ZIP):
+            archive = await run_in_threadpool(run.zipped, name.removesuffix(ZIP))
+            sent = {"content-disposition": f'attachment; filename="{given}"'}
+            return StreamingResponse(_parts(archive), media_type="application/zip", headers=sent)
+        return FileResponse(run.folder.path / name, filename=given, media_type="application/octet-stream")
 
     async def act(self, request: Request) -> Response:
         """Run, resume or stop, once the person has confirmed it."""
@@ -144,6 +154,12 @@ class CoordinatorPages:
             return self._pages.render("list.html.jinja", rows=[_row(self._runs, run_id) for run_id in self._runs.ids()])
 
         return self._live.setdefault("", LivePart(version, render))
+
+
+def _parts(archive: IO[bytes]) -> Iterator[bytes]:
+    with archive:
+        while part := archive.read(PART):
+            yield part
 
 
 def _version(runs: Runs, run_id: str) -> Hashable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from common.errors import REASON_TEXTS, WireError
@@ -71,6 +72,7 @@ class Progress:
         reason: why the run failed; "" while it did not.
         finished_s: seconds that the federation took; None while it works.
         unread: lines of the file that are not events.
+        asked_at: when the requests were sent whose replies are awaited now; None where none are.
     """
 
     hospitals: tuple[str, ...] = ()
@@ -87,6 +89,7 @@ class Progress:
     reason: str = ""
     finished_s: float | None = None
     unread: int = 0
+    asked_at: datetime | None = None
 
     def cell(self, phase: str, hospital: str) -> HospitalPhase:
         return self.cells.setdefault((phase, hospital), HospitalPhase())
@@ -100,6 +103,7 @@ class Progress:
         line = "" if isinstance(event, HospitalReplied) else describe(event)[1]  # the table shows who replied
         if line:
             self.lines.append((f"{event.time:%H:%M:%S}", line))
+        self.asked_at = event.time if isinstance(event, ExchangeStarted) else None  # until the next event of any kind
         match event:
             case RunStarted():
                 self.hospitals, self.rounds = event.hospitals, event.rounds
@@ -171,9 +175,13 @@ class EventTail:
             return self.progress
         if size < self._read:
             self._read, self.progress = 0, Progress()
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            new = file.read()
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                new = file.read()
+        except OSError:
+            self.progress.unread = max(self.progress.unread, 1)  # a file that cannot be read, or a folder of its name
+            return self.progress
         whole = new[: new.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():

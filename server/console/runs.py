@@ -5,9 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, cast
+from zipfile import ZIP_DEFLATED, ZipFile
 
+from common.dossier.dossier import write_dossier
+from common.dossier.facts import read_run
 from common.planning.choice import choose
 from common.planning.explain import explain
 from common.planning.phases import PHASES
@@ -21,10 +27,24 @@ from server.console.progress import EventTail, Progress
 from server.deploy.directory import CoordinatorDirectory
 from server.deploy.runs import State, check_not_started, describe_state, state_of, stop_run, submit_run
 
-DOWNLOADS = ("synthetic.csv", "run.json", "events.jsonl", "run.log", "evaluation.md", "report.json")
+DOWNLOADS = (
+    "synthetic.csv", "visits.csv", "patients.csv", "evaluation.md", "dossier.html", "dossier.json", "dossier.ttl",
+    "report.json", "run.json", "events.jsonl", "run.log",
+)  # fmt: skip
 """Files of a run that a console hands out, besides the report. None holds a record of a patient."""
 
+FOLDERS = ("model", "images")
+"""Folders of a run that a console hands out, each as one ZIP file."""
+
+ZIP = ".zip"
+
+IN_MEMORY = 1 << 24
+"""Most bytes of a ZIP file that stay in memory."""
+
 REPORT = "report.html"
+
+LATE = 0.5
+"""Fraction of the deadline after which a page says that replies are late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +64,7 @@ class WatchedRun:
         agreed: returns study and plan; raises a `FedSynthError` where they cannot be read.
     """
 
-    actions: tuple[str, ...] = ("run", "resume", "stop")
+    actions: tuple[str, ...] = ("run", "resume", "stop", "dossier")
     """What a person can do with it here."""
 
     is_simulation = False
@@ -77,7 +97,24 @@ class WatchedRun:
     @property
     def version(self) -> Hashable:
         """A value that changes when the page would."""
-        return (*(_stamp(self.folder.path / name) for name in (EVENTS, "run.json", REPORT)), self.folder.holder())
+        stamps = (_stamp(self.folder.path / name) for name in (EVENTS, "run.json", REPORT, "dossier.html"))
+        return (*stamps, self.folder.holder(), self.is_late)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """Until when replies are awaited, by the clock of the events; None where none are."""
+        asked = self._tail.progress.asked_at
+        if asked is None or self.state != "running":
+            return None
+        return asked + timedelta(seconds=self.agreed[0].federation.round_deadline_s)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether replies are awaited for more than `LATE` of their time. Of which hospitals, the events do not say."""
+        if (deadline := self.deadline) is None:
+            return False
+        patience = timedelta(seconds=(1 - LATE) * self.agreed[0].federation.round_deadline_s)
+        return datetime.now(UTC) > deadline - patience
 
     @property
     def progress(self) -> Progress:
@@ -98,7 +135,23 @@ class WatchedRun:
 
     @property
     def downloads(self) -> tuple[str, ...]:
-        return tuple(name for name in DOWNLOADS if (self.folder.path / name).is_file())
+        folders = tuple(f"{name}{ZIP}" for name in FOLDERS if (self.folder.path / name).is_dir())
+        return (*folders, *(name for name in DOWNLOADS if (self.folder.path / name).is_file()))
+
+    def zipped(self, name: str) -> IO[bytes]:
+        """Return a folder of the run as a ZIP file, open at its start: in memory, or on disk where it is large."""
+        archive = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # whoever sends it closes it
+        folder = self.folder.path / name
+        with ZipFile(archive, "w", ZIP_DEFLATED) as file:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    file.write(path, path.relative_to(folder.parent))
+        archive.seek(0)
+        return cast("IO[bytes]", archive)
+
+    def write_dossier(self) -> None:
+        """Write the documents for governance into the run's folder, as `fedsynth dossier` does."""
+        write_dossier(read_run(self.folder.path), self.folder.path, force=False)
 
     @property
     def has_report(self) -> bool:
@@ -147,6 +200,9 @@ class CoordinatorRuns(Runs):
         return self._watched[run_id]
 
     def act(self, run_id: str, action: str) -> None:
+        if action == "dossier":
+            self.run(run_id).write_dossier()
+            return
         if action == "stop":
             stop_run(self._home, run_id)
             return

@@ -57,29 +57,19 @@ def draft(
     With --time, the rows are visits: a column whose cells vary within no patient is one of the patient.
     People write the schema of a real study from the data dictionary. Hospitals refuse drafted studies.
     """
-    from common.errors import StudyError
     from common.system.files import refuse_existing, write_synced, writing
-    from common.tables.formats import described, has_decimal_comma, read_table
     from common.tables.reading import parse_reading
-    from simulations.drafting import NamedColumns, draft_study, study_name
+    from simulations.drafting import study_name
     from simulations.drafting_notices import draft_text
-    from simulations.drafting_visits import VisitRoles, draft_visits
+    from simulations.drafting_tables import draft_table
+    from simulations.drafting_visits import DraftRoles
 
     if not force:
         refuse_existing(out)
-    reading = parse_reading(read or [])
-    note(described(table, reading))
-    raw, name, kinds = read_table(table, reading), name or study_name(table), _kinds(kind or [])
-    if time is None:
-        if most_visits is not None:
-            raise StudyError("--most-visits is of a study of visits; add --time, the column that orders them")
-        named = NamedColumns(target, patient_column, site_column, kinds)
-        drafted = draft_study(raw, name, named, has_decimal_comma=has_decimal_comma(table, reading))
-        proposal, notices = drafted.study, list(drafted.notices)
-    else:
-        raw = raw.drop(columns=[site_column], errors="ignore")
-        roles = VisitRoles(time, patient_column, most_visits)
-        proposal, notices = draft_visits(raw, roles, target=target, name=name, kinds=kinds)
+    roles = DraftRoles(target, patient_column, site_column, time, most_visits)
+    proposal, notices, _ = draft_table(
+        table, parse_reading(read or []), roles, name=name or study_name(table), kinds=_kinds(kind or [])
+    )
     with writing(out):
         write_synced(out, draft_text(proposal, notices).encode())
     note(notices)

@@ -3,62 +3,42 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from common.columns.kinds import KINDS
 from common.settings import Place
 from common.study.problems import problems_of
-
-Widget = Literal["number", "text", "lines", "choice"]
+from simulations.console.fields import FormField, choices_of, filled, has_numbers, put, schema_of, settings_of
+from simulations.console.rule_lines import read_rule_lines, rule_lines
 
 Document = dict[str, Any]
-
-OWN = frozenset({"kind", "name", "missing", "per", "description"})
-"""Settings of a column that have their own place in the form, or none."""
-
-
-@dataclass(frozen=True, slots=True)
-class FormField:
-    """One setting of a study in the form.
-
-    Attributes:
-        key: name of the field.
-        place: where the setting is in the document.
-        label: what a person reads.
-        widget: how it is filled in; lines hold one value each.
-        choices: values to choose from.
-        hint: what a person should know.
-        value: what is filled in.
-        problem: what is wrong with it; "" for nothing.
-    """
-
-    key: str
-    place: Place
-    label: str
-    widget: Widget = "text"
-    choices: tuple[str, ...] = ()
-    hint: str = ""
-    value: str = ""
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnFields:
-    """One column of the study in the form: `settings` are those that its kind needs or that are set."""
+    """One column of the study in the form: `settings` are those that its kind needs or that are set.
+
+    `per` says whether it is of the patient or of the visit; None where rows are no visits, and for the time of visits.
+    """
 
     name: str
     keep: FormField
     kind: FormField
     missing: FormField
+    per: FormField | None
     settings: tuple[FormField, ...]
     more: FormField
 
     @property
+    def fields(self) -> tuple[FormField, ...]:
+        per = () if self.per is None else (self.per,)
+        return (self.keep, self.kind, self.missing, *per, *self.settings, self.more)
+
+    @property
     def has_problem(self) -> bool:
-        return any(field.problem for field in (self.keep, self.kind, self.missing, *self.settings, self.more))
+        return any(field.problem for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +93,44 @@ SETTINGS = (
 )  # fmt: skip
 """The settings of a whole study that the form shows. Others stay as they are in the study file."""
 
+VISITS_SETTINGS = (
+    FormField(
+        "most_visits", ("schema", "most_visits"), "Most visits of a patient", "number",
+        hint="all visits of a patient together weigh as much as one patient; more visits mean more noise",
+    ),
+    FormField(
+        "keep_visits", ("schema", "keep_visits"), "Which visits are kept where a patient has more", "choice",
+        ("", "first", "last", "thinned"), hint="the first ones where nothing is chosen",
+    ),
+    FormField(
+        "interval", ("schema", "interval"), "Time between visits that follow a clock (optional)", "number",
+        hint="in the unit of the time; left empty, times in between are synthesized",
+    ),
+)  # fmt: skip
+"""The settings that a study of visits has besides."""
+
+RULES = FormField(
+    "rules", ("rules",), "Rules that every synthetic row meets, one a line", "lines",
+    hint="between columns of numbers, such as: diastolic < systolic",
+)  # fmt: skip
+
+COURSES = replace(
+    RULES, label="Rules that every synthetic patient meets, one a line",
+    hint="between columns of numbers at every visit, such as: diastolic < systolic; from visit to visit: "
+    "stage never decreases, weight never increases, status ends with dead",
+)  # fmt: skip
+
 BY_SECTION: dict[Place, str] = {("privacy",): "epsilon", ("evaluation",): "holdout"}
 """The field that shows what is wrong with a section and with none of its keys."""
 
 
-def form_of(document: Document, given: Mapping[str, str] | None = None) -> StudyForm:
+def form_of(document: Document, given: Mapping[str, str] | None = None, shown: range | None = None) -> StudyForm:
     """Return the form of a study.
 
     Args:
         document: the study as it was saved.
         given: what a person filled in; None shows the document. A field that is absent keeps the document's value.
+        shown: the columns that a person saw; others stay as in the document. None for all.
 
     Returns:
         the form, with its problems where something was given.
@@ -130,56 +138,72 @@ def form_of(document: Document, given: Mapping[str, str] | None = None) -> Study
     names = tuple(entry["name"] for entry in document["schema"]["columns"])
     changed: Document = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in document.items()}
     settings = []
-    for rule in SETTINGS:
+    has_visits = document["schema"].get("time") is not None
+    for rule in (*SETTINGS, *(VISITS_SETTINGS if has_visits else ())):
         field = replace(rule, choices=names) if rule.key == "target" else rule
         section, key = field.place
-        field = _filled(field, document.get(section, {}).get(key), given)
+        field = filled(field, document.get(section, {}).get(key), given)
         settings.append(field)
-        _put(changed.setdefault(section, {}), key, field)
+        put(changed.setdefault(section, {}), key, field)
+    settings.append(_rules(COURSES if has_visits else RULES, changed, given))
     columns, entries = [], []
     for index, entry in enumerate(document["schema"]["columns"]):
-        fields, new = _column(index, entry, given)
+        is_of_visits = has_visits and entry["name"] != document["schema"]["time"]
+        is_shown = shown is None or index in shown
+        fields, new = _column(index, entry, given if is_shown else None, is_of_visits=is_of_visits)
         columns.append(fields)
         if fields.keep.value:
             entries.append(new)
-    changed["schema"] = {**document["schema"], "columns": entries}
+    changed["schema"]["columns"] = entries
     form = StudyForm(tuple(settings), tuple(columns), changed)
     return form if given is None else _checked(form)
 
 
-def settings_of(kind: str, entry: Mapping[str, Any]) -> dict[str, Widget]:
-    """Return the settings that the form shows of a column of this kind, and how each is filled in."""
-    schema = _schema(kind)
-    required = set(schema.get("required", ())) - OWN
-    shown = [key for key in schema["properties"] if key not in OWN and (key in required or key in entry)]
-    return {key: _widget(schema["properties"][key]) for key in shown}
+def _rules(rule: FormField, changed: Document, given: Mapping[str, str] | None) -> FormField:
+    """Return the field of rules and courses; what it says replaces those of the changed document."""
+    listed = changed.get("rules", []), changed.get("courses", [])
+    field = filled(rule, rule_lines(*listed), given)
+    rules, courses, problem = read_rule_lines(field.value, *listed)
+    for section, entries in (("rules", rules), ("courses", courses)):
+        changed.pop(section, None)
+        if entries:
+            changed[section] = entries
+    return replace(field, problem=problem)
 
 
-def _column(index: int, entry: Mapping[str, Any], given: Mapping[str, str] | None) -> tuple[ColumnFields, Document]:
+def _column(
+    index: int, entry: Mapping[str, Any], given: Mapping[str, str] | None, *, is_of_visits: bool
+) -> tuple[ColumnFields, Document]:
     """Return the fields of one column, and its entry in the study as the form says it."""
     at = f"column.{index}"
     place = ("schema", "columns", index)
     keep = FormField(f"{at}.keep", (*place, "name"), f"{entry['name']} is in the study", value="yes")
     if given is not None and keep.key not in given:
         keep = replace(keep, value="")
-    kind = _filled(FormField(f"{at}.kind", (*place, "kind"), "Kind", "choice", tuple(KINDS)), entry["kind"], given)
+    kind = filled(FormField(f"{at}.kind", (*place, "kind"), "Kind", "choice", tuple(KINDS)), entry["kind"], given)
     missing = FormField(
         f"{at}.missing", (*place, "missing"), "May be missing", value="yes" if entry.get("missing") else ""
     )
     if given is not None:
         missing = replace(missing, value=given.get(missing.key, ""))
-    new: Document = {key: entry[key] for key in ("name", "description", "per") if key in entry}
+    new: Document = {key: entry[key] for key in ("name", "description") if key in entry}
+    per = None
+    if is_of_visits:
+        at_visit = entry.get("per", "visit")
+        per = filled(FormField(f"{at}.per", (*place, "per"), "Of", "choice", ("visit", "patient")), at_visit, given)
+        if per.value != "visit":  # a column of the visit does not say so
+            new["per"] = per.value
     new["kind"] = entry["kind"]  # another kind is drafted again: its settings are others
     if missing.value:
         new["missing"] = True
     settings = []
     for key, widget in settings_of(entry["kind"], entry).items():
-        facts = _schema(entry["kind"])["properties"][key]
-        rule = FormField(f"{at}.{key}", (*place, key), key.replace("_", " "), widget, _choices(facts))
-        field = _filled(rule, entry.get(key), given)
+        facts = schema_of(entry["kind"])["properties"][key]
+        rule = FormField(f"{at}.{key}", (*place, key), key.replace("_", " "), widget, choices_of(facts))
+        field = filled(rule, entry.get(key), given)
         settings.append(field)
-        _put(new, key, field, numbers=_has_numbers(facts))
-    more = _filled(FormField(f"{at}.more", place, "Further settings, as in a study file", "lines"), None, given)
+        put(new, key, field, numbers=has_numbers(facts))
+    more = filled(FormField(f"{at}.more", place, "Further settings, as in a study file", "lines"), None, given)
     try:
         further = tomllib.loads(more.value)
     except (ValueError, RecursionError):  # TOML that is none, or a number of thousands of digits
@@ -189,7 +213,7 @@ def _column(index: int, entry: Mapping[str, Any], given: Mapping[str, str] | Non
             more = replace(more, problem=f"{taken[0]} is not a further setting; leave it out")
         else:
             new |= further
-    return ColumnFields(entry["name"], keep, kind, missing, tuple(settings), more), new
+    return ColumnFields(entry["name"], keep, kind, missing, per, tuple(settings), more), new
 
 
 def _checked(form: StudyForm) -> StudyForm:
@@ -197,9 +221,9 @@ def _checked(form: StudyForm) -> StudyForm:
     kept = [index for index, column in enumerate(form.columns) if column.keep.value]
     problems: dict[str, str] = {}
     general: list[str] = []
-    by_place = {field.place: field.key for field in form.settings}
+    by_place = {field.place: field.key for field in form.settings} | {("courses",): RULES.key}
     for index, column in enumerate(form.columns):
-        by_place |= {field.place: field.key for field in (column.kind, column.missing, *column.settings)}
+        by_place |= {field.place: field.key for field in column.fields}
         by_place[("schema", "columns", index)] = column.kind.key
     for place, text in problems_of(form.document):
         if place[:2] == ("schema", "columns") and len(place) > 2:
@@ -219,6 +243,7 @@ def _checked(form: StudyForm) -> StudyForm:
             column,
             kind=marked(column.kind),
             missing=marked(column.missing),
+            per=None if column.per is None else marked(column.per),
             settings=tuple(map(marked, column.settings)),
         )
         for column in form.columns
@@ -232,69 +257,3 @@ def with_problem(form: StudyForm, column: str, text: str) -> StudyForm:
         replace(each, kind=replace(each.kind, problem=text)) if each.name == column else each for each in form.columns
     )
     return replace(form, columns=columns)
-
-
-def _filled(field: FormField, value: Any, given: Mapping[str, str] | None) -> FormField:
-    if given is not None and field.key in given:
-        return replace(field, value=given[field.key].replace("\r\n", "\n"))
-    return replace(field, value=_text(value))
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "\n".join(map(_text, value))
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def _put(section: Document, key: str, field: FormField, *, numbers: bool = False) -> None:
-    """Write what a field says into a section; an empty field takes the key out."""
-    section.pop(key, None)
-    match field.widget:
-        case "lines":
-            lines = [line for line in field.value.splitlines() if line.strip()]
-            value: Any = [_number(line.strip()) if numbers else line for line in lines]
-        case "number":
-            value = _number(field.value.strip()) if field.value.strip() else None
-        case _:
-            value = field.value or None
-    if value is not None and value != []:
-        section[key] = value
-
-
-def _number(text: str) -> Any:
-    """Return the number that a text writes; the text itself where it is none, which the study then refuses."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-@cache
-def _schema(kind: str) -> dict[str, Any]:
-    return KINDS[kind].model_json_schema()
-
-
-def _plain(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a setting may be besides unset."""
-    return next((option for option in facts.get("anyOf", ()) if option.get("type") != "null"), facts)
-
-
-def _choices(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the words of which a setting is one; empty where it is any text."""
-    words = _plain(facts).get("enum", ())
-    return ("", *words) if words and "anyOf" in facts else tuple(words)
-
-
-def _widget(facts: Mapping[str, Any]) -> Widget:
-    if _choices(facts):
-        return "choice"
-    kind = _plain(facts).get("type")
-    return "lines" if kind == "array" else "number" if kind in ("number", "integer") else "text"
-
-
-def _has_numbers(facts: Mapping[str, Any]) -> bool:
-    return _plain(facts).get("items", {}).get("type") in ("number", "integer")

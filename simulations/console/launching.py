@@ -65,7 +65,9 @@ class LaunchedRun(WatchedRun):
 
     @property
     def actions(self) -> tuple[str, ...]:  # type: ignore[override]  # what can be done depends on its state
-        return ("stop",) if self.process is not None else ()
+        if self.process is not None:
+            return ("stop",)
+        return ("dossier",) if self.state == "finished" else ()
 
     @property
     def version(self) -> Hashable:
@@ -120,7 +122,11 @@ class LaunchedRuns(Runs):
         return self._watched[run_id]
 
     def act(self, run_id: str, action: str) -> None:
-        process = self.run(run_id).process
+        run = self.run(run_id)
+        if action == "dossier":
+            run.write_dossier()
+            return
+        process = run.process
         if process is None or process <= 1:  # 0: its process is just being made
             raise StudyError(f"simulation '{run_id}' does not run; there is nothing to stop")
         os.kill(process, signal.SIGTERM)

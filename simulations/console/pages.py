@@ -16,13 +16,16 @@ from starlette.types import ASGIApp
 
 from common.columns.kinds import KINDS
 from common.errors import FedSynthError, StudyError
+from common.study.words import what_it_is
 from common.web.pages import Link, Pages, Serving
 from server.console.app import CoordinatorPages
 from server.console.runs import Runs, WatchedRun
 from simulations.console.form import StudyForm, form_of, with_problem
 from simulations.console.launching import HowToSimulate, LaunchedRuns
-from simulations.console.workspace import MOST_TABLE_BYTES, SavedDraft, Workspace, decode_table
+from simulations.console.uploads import MOST_TABLE_BYTES, decode_table
+from simulations.console.workspace import SavedDraft, Workspace
 from simulations.drafting_columns import ColumnRefused
+from simulations.drafting_visits import DraftRoles
 from simulations.federation.prepare import SmallHospitals
 from simulations.federation.tables import DEFAULT_HOSPITALS
 
@@ -30,6 +33,9 @@ HERE = Path(__file__).parent / "page"
 
 LINKS: tuple[Link, ...] = (("/", "Runs"), ("/studies", "Studies"))
 """Pages that every page of a console with studies links to."""
+
+COLUMNS = 100
+"""Most columns that one page of a form shows: a browser takes seconds to draw a thousand."""
 
 MOST_HOSPITALS = 1_000
 """Most hospitals into which a page splits a table."""
@@ -113,11 +119,15 @@ class StudyPages:
     async def draft(self, request: Request) -> Response:
         """Draft the study from its table, as `study draft` does."""
         name, form = self._name(request), request.state.form
-        roles = [form.get(key) or None for key in ("draft_target", "patient_column", "site_column")]
-        if roles[0] is None:
+        if not form.get("draft_target"):
             return await self._show(request, status=400, at={"draft_target": "choose the column to predict"})
+        most = form.get("draft_most_visits", "").strip()
+        if most and not (most.isascii() and most.isdecimal() and len(most) <= 4):
+            return await self._show(request, status=400, at={"draft_most_visits": "write a whole number, or nothing"})
+        patient, site, time = (form.get(key) or None for key in ("patient_column", "site_column", "time_column"))
+        roles = DraftRoles(form["draft_target"], patient, site, time, int(most) if most else None)
         try:
-            await run_in_threadpool(self._workspace.make_draft, name, roles[0], roles[1], roles[2])
+            await run_in_threadpool(self._workspace.make_draft, name, roles)
         except FedSynthError as problem:
             return await self._show(request, status=400, at={"draft_target": str(problem)})
         return RedirectResponse(f"/studies/{name}#form", 303)
@@ -129,7 +139,8 @@ class StudyPages:
         if draft.document is None or given.get("shown") != draft.digest:
             problem = "the study was changed elsewhere after this page was loaded; load it again"
             return await self._show(request, status=400, problem=problem)
-        form, at = await run_in_threadpool(form_of, draft.document, given), dict[str, str]()
+        shown = _shown(request, draft)
+        form, at = await run_in_threadpool(form_of, draft.document, given, shown), dict[str, str]()
         if form.is_valid:
             try:
                 await run_in_threadpool(self._workspace.save, name, form, _wanted(draft, given))
@@ -139,7 +150,7 @@ class StudyPages:
             except FedSynthError as refused:
                 return await self._show(request, status=400, form=form, problem=str(refused))
             else:
-                return RedirectResponse(f"/studies/{name}#saved", 303)
+                return RedirectResponse(f"/studies/{name}?first={shown.start}#saved", 303)
         problem = "The study is not saved. Correct the fields that say what is wrong with them."
         return await self._show(request, status=400, form=form, problem=problem, at=at)
 
@@ -185,12 +196,16 @@ class StudyPages:
         def facts() -> dict[str, Any]:
             draft = self._workspace.draft(name)
             runs = [self._runs.run(run_id) for run_id in self._runs.of(name)]
+            saved = form_of(draft.document) if form is None and draft.document is not None else None
             return {
+                "shown": _shown(request, draft),
+                "at_once": COLUMNS,
                 "name": name,
                 "draft": draft,
-                "form": form if form is not None or draft.document is None else form_of(draft.document),
+                "form": form or saved,
                 "kinds": list(KINDS),
                 "study_file": self._workspace.study_file(name),
+                "words": [] if draft.study is None else what_it_is(draft.study),
                 "runs": [(run.run_id, _line(run)) for run in runs],
                 "hospitals": DEFAULT_HOSPITALS,
                 "most_hospitals": MOST_HOSPITALS,
@@ -206,6 +221,15 @@ class StudyPages:
         if name not in self._workspace.names():
             raise HTTPException(404)
         return name
+
+
+def _shown(request: Request, draft: SavedDraft) -> range:
+    """Return the columns of the draft that a page shows: those that it asks for, or the first ones."""
+    count = 0 if draft.document is None else len(draft.document["schema"]["columns"])
+    text = request.state.form.get("first") or request.query_params.get("first", "")
+    first = int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else 0
+    first = min(first, max(count - 1, 0)) // COLUMNS * COLUMNS
+    return range(first, min(first + COLUMNS, count))
 
 
 def _path(text: str) -> Path:

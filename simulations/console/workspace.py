@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass
@@ -18,19 +16,18 @@ from common.settings import Frozen
 from common.study.sections import SLUG
 from common.study.study import Study, parse_study
 from common.system.files import write_synced, writing
-from common.tables.formats import described, has_decimal_comma, known_suffixes, read_parts, read_table, suffix_of
+from common.tables.formats import known_suffixes, read_parts, suffix_of
 from common.tables.reading import Reading, parse_reading
 from common.tables.roles import declared_role
 from simulations.checking import TablesToCheck, check_study
 from simulations.console.form import Document, StudyForm
-from simulations.drafting import NamedColumns, draft_study, study_name
+from simulations.drafting import study_name
 from simulations.drafting_columns import ColumnRefused
 from simulations.drafting_notices import draft_text
+from simulations.drafting_tables import draft_table
+from simulations.drafting_visits import DraftRoles
 
 DRAFT, STUDY = "draft.json", "study.toml"
-
-MOST_TABLE_BYTES = 5_000_000
-"""Most bytes of a table that a browser sends; a larger one is named by its path."""
 
 LONGEST_NAME = 64
 """Most characters of a study's name."""
@@ -46,7 +43,9 @@ class SavedDraft(Frozen):
         table: path of the table.
         reading: what is declared about its file, as KEY=VALUE.
         columns: the columns of the table, in order.
-        target, patient_column, site_column: what a person said about columns.
+        target, patient_column, site_column, time_column: what a person said about columns; with a time, rows are
+            visits.
+        most_visits: most visits of a patient, where a person said so.
         kinds: the kinds that a person chose, by column.
         left_out: columns that are not in the study, and why.
         roles: what the columns of the study tell about a person, by column.
@@ -61,6 +60,8 @@ class SavedDraft(Frozen):
     target: str | None = None
     patient_column: str | None = None
     site_column: str | None = None
+    time_column: str | None = None
+    most_visits: int | None = None
     kinds: dict[str, str] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
     roles: dict[str, str] = Field(default_factory=dict)
@@ -75,6 +76,11 @@ class SavedDraft(Frozen):
     @property
     def how(self) -> Reading:
         return parse_reading(self.reading)
+
+    @property
+    def study(self) -> Study | None:
+        """The study that is drafted or saved; None before the draft."""
+        return None if self.document is None else parse_study(tomli_w.dumps(self.document), source="the draft")
 
     @property
     def digest(self) -> str:
@@ -157,11 +163,17 @@ class Workspace:
             raise
         return name
 
-    def make_draft(self, name: str, target: str, patient_column: str | None, site_column: str | None) -> SavedDraft:
-        """Draft the study by reading its table, as `study draft` does. Raises as `draft_study` does."""
-        begun = self.draft(name)
-        asked = begun.model_copy(
-            update={"target": target, "patient_column": patient_column, "site_column": site_column, "kinds": {}}
+    def make_draft(self, name: str, roles: DraftRoles) -> SavedDraft:
+        """Draft the study by reading its table, as `study draft` does. Raises as `draft_table` does."""
+        asked = self.draft(name).model_copy(
+            update={
+                "target": roles.target,
+                "patient_column": roles.patient,
+                "site_column": roles.site,
+                "time_column": roles.time,
+                "most_visits": roles.most_visits,
+                "kinds": {},
+            }
         )
         drafted = _drafted(name, asked)
         self._keep(name, drafted)
@@ -184,23 +196,15 @@ class Workspace:
         assert before.document is not None, "a form shows a draft"
         document = form.document
         old = {entry["name"]: entry["kind"] for entry in before.document["schema"]["columns"]}
-        for column in wanted:
-            if column in (before.patient_column, before.site_column):
-                raise ColumnRefused(column, f"{before.left_out[column]}; draft again without it to take it in")
         changed = {column: kind for column, kind in form.kinds.items() if kind != old[column]} | wanted
         kinds = {**before.kinds, **changed}
         left_out = before.left_out | dict.fromkeys(form.dropped, BY_PERSON)
         notices = before.notices
         if changed:
-            again = _drafted(name, before.model_copy(update={"kinds": kinds}))
+            again = _redrafted(name, before.model_copy(update={"kinds": kinds}), document, changed)
             assert again.document is not None, "it was drafted"
-            entries = {entry["name"]: entry for entry in again.document["schema"]["columns"]}
-            kept = {entry["name"]: entry for entry in document["schema"]["columns"]}
-            kept |= {column: entries[column] for column in changed}
-            order = [column for column in before.columns if column in kept]
-            document = {**document, "schema": {**document["schema"], "columns": [kept[column] for column in order]}}
+            document, notices = again.document, again.notices
             left_out = {column: reason for column, reason in left_out.items() if column not in changed}
-            notices = again.notices
         study = parse_study(tomli_w.dumps(document), source="the form")
         saved = before.model_copy(
             update={
@@ -231,34 +235,44 @@ def _refuse_databases(table: Path, reading: tuple[str, ...]) -> None:
         raise StudyError("a console reads files and asks no database; run `fedsynth study draft` for an SQL query")
 
 
-def decode_table(text: str) -> bytes:
-    """Return the bytes of a table that a page sent. Raises `StudyError` where they are no base64."""
-    try:
-        content = base64.urlsafe_b64decode(text)
-    except (binascii.Error, ValueError):
-        raise StudyError("the file did not arrive whole; choose it again") from None
-    if len(content) > MOST_TABLE_BYTES:
-        raise StudyError(f"the table has more than {MOST_TABLE_BYTES // 10**6} MB; give its path on this machine")
-    return content
-
-
 def _drafted(name: str, draft: SavedDraft) -> SavedDraft:
     assert draft.target is not None, "a person chose a target"
-    drafted = draft_study(
-        read_table(draft.path, draft.how),
-        name,
-        NamedColumns(draft.target, draft.patient_column, draft.site_column, draft.kinds),
-        has_decimal_comma=has_decimal_comma(draft.path, draft.how),
-    )
+    roles = DraftRoles(draft.target, draft.patient_column, draft.site_column, draft.time_column, draft.most_visits)
+    study, notices, left_out = draft_table(draft.path, draft.how, roles, name=name, kinds=draft.kinds)
     return draft.model_copy(
         update={
-            "left_out": dict(drafted.left_out),
-            "notices": (*described(draft.path, draft.how), *drafted.notices),
-            "roles": _roles(drafted.study),
+            "patient_column": study.declared.patient or draft.patient_column,
+            "left_out": left_out,
+            "notices": tuple(notices),
+            "roles": _roles(study),
             "checked": (),
-            "document": _document(drafted.study),
+            "document": _document(study),
         }
     )
+
+
+def _redrafted(name: str, draft: SavedDraft, document: Document, changed: dict[str, str]) -> SavedDraft:
+    """Return the draft with some columns drafted again, and all else as a form says it.
+
+    Args:
+        name: the study.
+        draft: with all kinds that a person chose.
+        document: the study as the form says it.
+        changed: the columns that are drafted again, and their kinds.
+    """
+    for column in changed:
+        if column in (draft.patient_column, draft.site_column):
+            raise ColumnRefused(column, f"{draft.left_out[column]}; draft again without it to take it in")
+    again = _drafted(name, draft)
+    assert again.document is not None, "it was drafted"
+    entries = {entry["name"]: entry for entry in again.document["schema"]["columns"]}
+    kept = {entry["name"]: entry for entry in document["schema"]["columns"]}
+    for column in changed:
+        if column not in entries:
+            raise ColumnRefused(column, f"{again.left_out[column]}; leave it out")
+        kept[column] = entries[column]
+    columns = [kept[column] for column in draft.columns if column in kept]
+    return again.model_copy(update={"document": {**document, "schema": {**document["schema"], "columns": columns}}})
 
 
 def _checked(study: Study, draft: SavedDraft) -> tuple[str, ...]:

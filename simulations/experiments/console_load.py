@@ -38,6 +38,7 @@ from simulations.console.launching import LaunchedRuns
 from simulations.console.pages import coordinator_pages
 from simulations.console.workspace import Workspace
 from simulations.drafting import NamedColumns, draft_study
+from simulations.drafting_visits import DraftRoles
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
@@ -142,8 +143,8 @@ def page_figures(opening: str, path: str) -> tuple[float, float, int]:
     return loads[0], loads[1], len(answer.content)
 
 
-def large_pages() -> Iterator[tuple[str, tuple[float, float, int]]]:
-    """Yield the name and the figures of each page of a large study."""
+def large_pages() -> Iterator[tuple[str, Console, str]]:
+    """Yield name, console and path of each page of a large study; its console answers until the next one."""
     raw = wide_table(COLUMNS)
     drafted = draft_study(raw, "wide", NamedColumns("died")).study
     wide = drafted.amended(synthesizer={"independent": True})  # all pairs of so many columns are too many to count
@@ -159,16 +160,16 @@ def large_pages() -> Iterator[tuple[str, tuple[float, float, int]]]:
                 phases=make_plan(study).phases, rounds=0, is_simulation=True,
             )  # fmt: skip
             (Path(folder) / EVENTS).write_text(to_json(begun) + "\n")
-            yield name, page_figures(console.opening, "/")
+            yield name, console, "/"
     with tempfile.TemporaryDirectory() as folder:
         raw.to_csv(Path(folder) / "wide.csv", index=False)
         workspace = Workspace(Path(folder) / "studies")
         workspace.add("wide", Path(folder) / "wide.csv", None, ())
-        workspace.make_draft("wide", "died", None, None)
+        workspace.make_draft("wide", DraftRoles("died"))
         runs = LaunchedRuns(workspace)
         console = Console(lambda serving: coordinator_pages(runs, workspace, runs, serving), Listen())
         with console.beside():
-            yield f"form of {COLUMNS} columns", page_figures(console.opening, "/studies/wide")
+            yield f"form of {COLUMNS} columns", console, "/studies/wide"
 
 
 def main() -> None:
@@ -181,7 +182,8 @@ def main() -> None:
     if given.watch is not None:
         asyncio.run(watch(given.watch, given.pages))
         return
-    for name, (first, second, size) in large_pages() if given.large else ():
+    for name, console, path in large_pages() if given.large else ():
+        first, second, size = page_figures(console.opening, path)
         print(f"{name}: {first * 1000:.0f} ms at first, then {second * 1000:.0f} ms, {size / 1000:.0f} kB")  # noqa: T201
     with tempfile.TemporaryDirectory() as folder:
         used, lasted = run_once(Path(folder) / "out")

@@ -8,6 +8,7 @@ from threading import Thread
 
 import pytest
 
+from client.console.inbox import PROPOSALS, Inbox
 from client.site.approval import LEAST_TYPED
 from client.site.config import read_site
 from client.site.importing import import_table
@@ -126,8 +127,10 @@ def test_a_page_is_not_live_after_a_restart(tmp_path: Path, browser: Browser) ->
         browser.open(console.opening, LOADED)
         browser.wait("document.getElementById('connection').textContent === 'live'")
     browser.wait("document.getElementById('connection').textContent === 'connecting again'")
+    Inbox(tmp_path / "site" / PROPOSALS).add(proposal(tmp_path, "run-7").to_json())
     again = hospital_console(tmp_path / "site", port=console.address.port)
     with again.beside():  # with other sessions: between the two, anybody could have listened on the port
         browser.wait("document.getElementById('connection').textContent.startsWith('not live: open the address')")
+        assert "run-7" not in browser.evaluate(TEXT)
         browser.open(again.opening, LOADED)
-        browser.wait("document.getElementById('connection').textContent === 'live'")
+        browser.wait(f"document.getElementById('connection').textContent === 'live' && {TEXT}.includes('run-7')")

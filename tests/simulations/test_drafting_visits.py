@@ -10,19 +10,24 @@ import pytest
 from common.errors import StudyError
 from common.study.study import Study, parse_study, read_study
 from common.tables.visits import check_records, patients_in
+from simulations.drafting_columns import ColumnRefused
 from simulations.drafting_notices import draft_text
-from simulations.drafting_visits import VisitRoles, draft_visits
+from simulations.drafting_visits import DraftRoles, draft_visits
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.visits import invented_visits
 
 RAW = invented_visits(150)
 
 
-ROLES = VisitRoles("day", "id")
+def of(time: str, patient: str | None = None, most_visits: int | None = None, target: str = "stage") -> DraftRoles:
+    return DraftRoles(target, patient, None, time, most_visits)
 
 
-def draft(raw: pd.DataFrame = RAW, roles: VisitRoles = ROLES, target: str = "stage") -> tuple[Study, list[str]]:
-    return draft_visits(raw, roles, target=target, name="x")
+ROLES = of("day", "id")
+
+
+def draft(raw: pd.DataFrame = RAW, roles: DraftRoles = ROLES) -> tuple[Study, list[str]]:
+    return draft_visits(raw, roles, name="x")
 
 
 class TestDraft:
@@ -46,17 +51,17 @@ class TestDraft:
 
     def test_keeps_nearly_all_visits_unless_asked_otherwise(self) -> None:
         assert draft()[0].declared.most_visits == 4
-        study, notices = draft(roles=VisitRoles("day", "id", 2))
+        study, notices = draft(roles=of("day", "id", 2))
         assert study.declared.most_visits == 2
         assert any("patients have more than 2 visits, of which the first are kept" in notice for notice in notices)
 
     def test_finds_the_patient_by_name_and_cells(self) -> None:
         renamed = RAW.rename(columns={"id": "patient_id"})
-        assert draft(renamed, VisitRoles("day"))[0].declared.patient == "patient_id"
+        assert draft(renamed, of("day"))[0].declared.patient == "patient_id"
 
     def test_orders_by_numbers_of_events_without_synthesizing_them(self) -> None:
         events = RAW.assign(encounter_id=[str(10_000 + row) for row in range(len(RAW))])
-        study, notices = draft(events, VisitRoles("encounter_id", "id"))
+        study, notices = draft(events, of("encounter_id", "id"))
         assert study.declared.time_column is None
         assert any("only orders the visits" in notice for notice in notices)
 
@@ -73,18 +78,31 @@ class TestDraft:
         assert any("vary within few" in notice and "sex (1)" in notice for notice in notices)
 
     @pytest.mark.parametrize(
-        ("roles", "target", "problem"),
+        ("roles", "problem"),
         [
-            (VisitRoles("when", "id"), "stage", "time 'when' is not in the table"),
-            (VisitRoles("sex", "id"), "stage", "time 'sex' cannot be read"),
-            (VisitRoles("id", "id"), "stage", "patient column 'id' is also the time"),
-            (ROLES, "day", "target 'day' is also the time"),
-            (VisitRoles("day", "id", 100), "stage", "most_visits"),
+            (of("when", "id"), "time 'when' is not in the table"),
+            (of("sex", "id"), "time 'sex' cannot be read"),
+            (of("id", "id"), "patient column 'id' is also the time"),
+            (of("day", "id", target="day"), "target 'day' is also the time"),
+            (of("day", "id", 100), "most_visits"),
+            (DraftRoles("stage", "id", "ward", "day"), "site column 'ward' is not in the table"),
         ],
     )
-    def test_refuses_roles_that_do_not_fit(self, roles: VisitRoles, target: str, problem: str) -> None:
+    def test_refuses_roles_that_do_not_fit(self, roles: DraftRoles, problem: str) -> None:
         with pytest.raises(StudyError, match=problem):
-            draft(RAW, roles, target)
+            draft(RAW, roles)
+
+    def test_refuses_a_kind_that_the_time_cannot_have(self) -> None:
+        with pytest.raises(ColumnRefused, match="as the time of the visits"):
+            draft_visits(RAW, ROLES, name="x", kinds={"day": "categorical"})
+
+    def test_says_why_columns_are_left_out(self) -> None:
+        without: dict[str, str] = {}
+        raw = RAW.assign(ward="a", email=[f"p{row}@example.org" for row in range(len(RAW))])
+        study, _ = draft_visits(raw, DraftRoles("stage", "id", "ward", "day"), name="x", left_out=without)
+        assert list(without) == ["id", "email", "ward"]
+        assert "direct identifier" in without["email"]
+        assert "ward" not in study.read_names
 
     def test_refuses_patients_with_one_row(self) -> None:
         with pytest.raises(StudyError, match="no patient has several rows by column 'id'"):
@@ -92,7 +110,7 @@ class TestDraft:
 
     def test_asks_for_the_patient_where_no_column_looks_like_it(self) -> None:
         with pytest.raises(StudyError, match="--time needs --patient-column: no column looks"):
-            draft(RAW.rename(columns={"id": "who"}), VisitRoles("day"))
+            draft(RAW.rename(columns={"id": "who"}), of("day"))
 
 
 class TestCommand:

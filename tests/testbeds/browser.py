@@ -42,11 +42,11 @@ def chromium() -> str | None:
 class Browser:
     """One page in a browser with a fresh profile. What the page asked for and complained about is recorded."""
 
-    def __init__(self, timeout_s: float = 120.0) -> None:
+    def __init__(self, timeout_s: float = 120.0, flags: Sequence[str] = ()) -> None:
         found = chromium()
         if found is None:
             pytest.skip(NO_CHROMIUM)
-        self.path, self.timeout_s = found, timeout_s
+        self.path, self.timeout_s, self.flags = found, timeout_s, tuple(flags)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self._number, self._rest, self._session = 0, b"", ""
@@ -55,7 +55,7 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         there, self._writer = os.pipe()
         self._reader, back = os.pipe()
-        command = [self.path, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
+        command = [self.path, *FLAGS, *self.flags, f"--user-data-dir={self._profile.name}", "about:blank"]
         # The browser reads commands from descriptor 3 and writes answers to descriptor 4.
         shell = f'exec 3<&{there} 4>&{back}; exec "$@"'
         self._process = subprocess.Popen(

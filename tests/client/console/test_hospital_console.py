@@ -52,6 +52,7 @@ def test_a_proposal_waits_for_a_decision(visitor: Visitor, tmp_path: Path) -> No
     assert "waits for a decision" in page
     assert "It costs each record epsilon" in page or "It costs each patient epsilon" in page
     assert "Approve this run" in page
+    assert "A row is a patient." in page
     assert "The coordinator would get:" in page
 
 

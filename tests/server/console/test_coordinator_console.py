@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from common.errors import FederationError, Reason, StudyError
+from common.planning.planner import make_plan
 from common.run_events.events import (
     ExchangeStarted,
     HospitalDeclined,
@@ -26,9 +30,10 @@ from common.run_events.events import (
 )
 from common.run_events.exclusions import Exclusion
 from server.console.progress import EventTail
-from server.console.runs import CoordinatorRuns
+from server.console.runs import CoordinatorRuns, SimulatedRun, WatchedRun
 from server.deploy.directory import CoordinatorDirectory
 from tests.testbeds.consoles import Visitor, coordinator_console, coordinator_runs, visiting
+from tests.testbeds.images import images_study
 
 START = RunStarted(
     run_id="run-1", study="clinic", fingerprint="0" * 64, hospitals=("north", "south"), phases=("histograms",),
@@ -145,6 +150,31 @@ def test_a_damaged_run_says_so_on_its_page(visitor: Visitor, tmp_path: Path, nam
     assert "run-2" in overview.text
 
 
+def test_an_unreadable_file_of_events_is_said(visitor: Visitor, folder: Path) -> None:
+    (folder / "events.jsonl").mkdir()
+    page = visitor.get("/runs/run-1")
+    assert page.status_code == 200
+    assert "cannot be read" in page.text
+
+
+@pytest.mark.parametrize("ahead_s", [-3600, 10, 40, 3600])
+def test_replies_are_late_after_half_of_their_time(
+    runs: CoordinatorRuns, folder: Path, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """The study's deadline is 60 s. A clock that jumps back makes nobody late, one that jumps on everybody."""
+    monkeypatch.setattr(WatchedRun, "state", "running")
+    asked = replace(ASKED, time=datetime.now(UTC) - timedelta(seconds=ahead_s))
+    write(folder / "events.jsonl", START, PhaseStarted(phase="histograms"), asked)
+    run = runs.run("run-1")
+    before = run.version
+    assert run.progress.asked_at == asked.time
+    assert run.is_late == (ahead_s > 30)
+    assert (run.version != before) == run.is_late, "a page is rendered again when replies become late"
+    write(folder / "events.jsonl", replace(LATE, time=asked.time))
+    assert run.progress.asked_at is None
+    assert not run.is_late
+
+
 def test_two_consoles_show_the_same_run(visitor: Visitor, runs: CoordinatorRuns, folder: Path, tmp_path: Path) -> None:
     with visiting(coordinator_console(CoordinatorRuns(CoordinatorDirectory(tmp_path / "coordinator")))) as other:
         write(folder / "events.jsonl", START, PhaseStarted(phase="histograms"), ASKED, REPLIED, LATE)
@@ -173,6 +203,14 @@ def test_a_run_shows_what_it_costs_and_why(visitor: Visitor) -> None:
     assert "signal-to-noise ratio" in page
 
 
+def test_a_run_says_what_its_study_is(tmp_path: Path) -> None:
+    study = images_study()
+    with visiting(coordinator_console(SimulatedRun(study, make_plan(study), tmp_path))) as visitor:
+        page = html.unescape(visitor.get(f"/runs/{study.name}").text)
+    assert "A row is a record" in page
+    assert "No image leaves a hospital" in page
+
+
 def test_a_finished_run_hands_out_its_files(visitor: Visitor, folder: Path) -> None:
     done = (
         PhaseFinished(phase="histograms", seconds=1.5),
@@ -187,6 +225,22 @@ def test_a_finished_run_hands_out_its_files(visitor: Visitor, folder: Path) -> N
     answer = visitor.get("/runs/run-1/files/synthetic.csv")
     assert answer.text == "age\n50\n"
     assert "attachment" in answer.headers["content-disposition"]
+
+
+def test_folders_of_a_run_are_handed_out_as_zip(visitor: Visitor, folder: Path) -> None:
+    assert visitor.get("/runs/run-1/files/model.zip").status_code == 404
+    (folder / "model" / "parts").mkdir(parents=True)
+    (folder / "model" / "parts" / "card.md").write_text("a card")
+    assert "model.zip" in visitor.get("/runs/run-1").text
+    with ZipFile(BytesIO(visitor.get("/runs/run-1/files/model.zip").content)) as archive:
+        assert archive.namelist() == ["model/parts/card.md"]
+        assert archive.read("model/parts/card.md") == b"a card"
+
+
+def test_a_dossier_of_an_unfinished_run_is_refused(visitor: Visitor, folder: Path) -> None:
+    answer = visitor.post("/runs/run-1/dossier", page="/runs/run-1", confirmed="yes")
+    assert answer.status_code == 400
+    assert not list(folder.glob("dossier.*"))
 
 
 @pytest.mark.parametrize("name", ["proposal.json", "lock", "..%2f..%2fcerts%2fcoordinator.key", "checkpoints"])

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from common.study.study import Study, parse_study
-from simulations.console.form import FormField, StudyForm, form_of
+from simulations.console.fields import FormField
+from simulations.console.form import StudyForm, form_of
 from tests.simulations.test_drafting import draft, stays
 from tests.testbeds.clinic import clinic_study
+from tests.testbeds.visits import visits_study
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def filled(form: StudyForm) -> dict[str, str]:
     """What a browser sends of a form that nobody changed."""
     fields: list[FormField] = [*form.settings]
     for column in form.columns:
-        fields += [column.keep, column.kind, column.missing, *column.settings, column.more]
+        fields += column.fields
     boxes = {column.keep.key for column in form.columns} | {column.missing.key for column in form.columns}
     return {field.key: field.value for field in fields if field.value or field.key not in boxes}
 
@@ -35,7 +37,11 @@ def key_of(form: StudyForm, column: str, setting: str) -> str:
     return found.keep.key.replace("keep", setting)
 
 
-@pytest.mark.parametrize("make", [lambda: draft(stays())[0], clinic_study])
+def with_courses() -> Study:
+    return Study.model_validate(document_of(visits_study()) | {"courses": [{"column": "stage", "never": "decreases"}]})
+
+
+@pytest.mark.parametrize("make", [lambda: draft(stays())[0], clinic_study, with_courses])
 def test_an_unchanged_form_is_the_same_study(make: Any) -> None:
     study = make()
     form = form_of(document_of(study))
@@ -123,3 +129,40 @@ def test_further_settings_are_added(study: Study) -> None:
     (age,) = (each for each in again.columns if each.name == "age")
     assert "years" in [field.value for field in age.settings]
     assert parse_study(Study.model_validate(changed.document).to_toml())
+
+
+class TestVisits:
+    def test_a_column_is_of_patient_or_visit(self) -> None:
+        form = form_of(document_of(visits_study()))
+        assert {column.name: column.per and column.per.value for column in form.columns} == {
+            "sex": "patient", "day": None, "stage": "visit", "weight": "visit"
+        }  # fmt: skip
+        given = filled(form) | {key_of(form, "sex", "per"): "visit", key_of(form, "weight", "per"): "patient"}
+        changed = Study.model_validate(form_of(document_of(visits_study()), given).document)
+        assert [column.per for column in changed.declared.columns] == [None, None, None, "patient"]
+
+    def test_visits_are_kept_as_the_form_says(self) -> None:
+        given = filled(form_of(document_of(visits_study()))) | {"most_visits": "6", "keep_visits": "thinned"}
+        changed = Study.model_validate(form_of(document_of(visits_study()), given).document)
+        assert (changed.declared.most_visits, changed.declared.keep_visits) == (6, "thinned")
+        (field,) = (
+            field
+            for field in form_of(document_of(visits_study()), given | {"most_visits": "1"}).settings
+            if field.key == "most_visits"
+        )
+        assert "greater than or equal to 2" in field.problem
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("stage decreases", "is no rule"),
+            ("sex never decreases", "not a column of the visit"),
+            ("stage ends with 9", "no such label"),
+        ],
+    )
+    def test_a_wrong_rule_is_said(self, text: str, said: str) -> None:
+        document = document_of(visits_study())
+        again = form_of(document, filled(form_of(document)) | {"rules": text})
+        assert not again.is_valid
+        problems = [field.problem for field in again.settings if field.key == "rules"] + list(again.problems)
+        assert said in " ".join(problems)

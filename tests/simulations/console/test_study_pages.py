@@ -12,10 +12,12 @@ import pytest
 
 from common.study.study import read_study
 from simulations.console.workspace import STUDY
+from simulations.experiments.console_load import wide_table
 from tests.simulations.test_drafting import stays
 from tests.testbeds.command_line import fedsynth
 from tests.testbeds.consoles import Visitor, study_console, visiting
 from tests.testbeds.forms import forms_of
+from tests.testbeds.visits import invented_visits
 
 
 @pytest.fixture
@@ -212,3 +214,83 @@ def test_read_only_shows_and_changes_nothing(tmp_path: Path, table: Path) -> Non
 @pytest.mark.parametrize("name", ["none", "%2e%2e", "icu%00"])
 def test_a_study_that_is_none_has_no_page(visitor: Visitor, name: str) -> None:
     assert visitor.get(f"/studies/{name}").status_code == 404
+
+
+def test_a_wide_study_is_shown_in_parts(visitor: Visitor, tmp_path: Path) -> None:
+    wide_table(131, 60).to_csv(tmp_path / "wide.csv", index=False)
+    take(visitor, tmp_path / "wide.csv")
+    assert send(visitor, "/studies/wide", "draft", draft_target="died").status_code == 303
+    first = visitor.get("/studies/wide").text
+    assert 'name="column.99.kind"' in first
+    assert 'name="column.100.kind"' not in first
+    fields = forms_of(visitor.get("/studies/wide?first=100").text)["save"]
+    assert {key for key in fields if key.endswith(".kind")} == {f"column.{index}.kind" for index in range(100, 131)}
+    del fields["column.100.keep"]
+    fields["column.101.upper"] = "123"
+    answer = visitor.post("/studies/wide/save", page="/studies/wide", **fields)
+    assert "?first=100" in answer.headers["location"]
+    columns = read_study(tmp_path / "studies" / "wide" / STUDY).declared.columns
+    assert [column.name for column in columns] == [*(f"c{number}" for number in range(130) if number != 100), "died"]
+    assert columns[100].model_dump()["upper"] == 123
+    assert visitor.get("/studies/wide?first=99999999").status_code == 200
+
+
+class TestVisits:
+    @pytest.fixture
+    def visits(self, tmp_path: Path) -> Path:
+        path = tmp_path / "ward.csv"
+        invented_visits(60).assign(ward="a").to_csv(path, index=False)
+        return path
+
+    def test_a_study_of_visits_is_what_the_command_drafts(self, visitor: Visitor, visits: Path, tmp_path: Path) -> None:
+        take(visitor, visits)
+        roles = {"draft_target": "stage", "time_column": "day", "draft_most_visits": "3", "site_column": "ward"}
+        answer = send(visitor, "/studies/ward", "draft", patient_column="id", **roles)
+        assert answer.status_code == 303, answer.text
+        page = html.unescape(visitor.get("/studies/ward").text)
+        assert "At most 3 visits of a patient are counted" in page
+        assert "The same at all visits of a patient: sex." in page
+        assert send(visitor, "/studies/ward", "save").status_code == 303
+        options = ["--target", "stage", "--patient-column", "id", "--site-column", "ward", "--time", "day"]
+        out = tmp_path / "by-command.toml"
+        fedsynth("study", "draft", str(visits), *options, "--most-visits", "3", "--out", str(out))
+        assert (tmp_path / "studies" / "ward" / STUDY).read_text() == out.read_text()
+
+    def test_rules_and_courses_are_added_as_lines(self, visitor: Visitor, visits: Path, tmp_path: Path) -> None:
+        take(visitor, visits)
+        send(visitor, "/studies/ward", "draft", draft_target="stage", time_column="day", patient_column="id")
+        wrong = send(visitor, "/studies/ward", "save", rules="stage never sinks")
+        assert wrong.status_code == 400
+        assert "is no rule" in wrong.text
+        assert send(visitor, "/studies/ward", "save", rules="stage never decreases").status_code == 303
+        assert "From visit to visit: stage never decreases." in visitor.get("/studies/ward").text
+        assert read_study(tmp_path / "studies" / "ward" / STUDY).courses[0].never == "decreases"
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"time_column": "sex"}, "cannot be read"),
+            ({"time_column": "id"}, "is also the time"),
+            ({"time_column": "", "draft_most_visits": "3"}, "add --time"),
+            ({"draft_most_visits": "-1"}, "whole number"),
+            ({"draft_most_visits": "99"}, "most_visits"),
+        ],
+    )
+    def test_visits_that_do_not_fit_are_said(
+        self, visitor: Visitor, visits: Path, changes: dict[str, str], said: str
+    ) -> None:
+        take(visitor, visits)
+        fields = {"draft_target": "stage", "time_column": "day", "patient_column": "id", **changes}
+        answer = send(visitor, "/studies/ward", "draft", **fields)
+        assert answer.status_code == 400
+        assert said in html.unescape(answer.text)
+
+    def test_a_time_that_only_orders_has_no_other_kind(self, visitor: Visitor, tmp_path: Path) -> None:
+        raw = invented_visits(60)
+        raw.assign(visit_id=[str(10_000 + row) for row in range(len(raw))]).to_csv(tmp_path / "ids.csv", index=False)
+        take(visitor, tmp_path / "ids.csv")
+        send(visitor, "/studies/ids", "draft", draft_target="stage", time_column="visit_id", patient_column="id")
+        assert "only orders the visits" in visitor.get("/studies/ids").text
+        answer = send(visitor, "/studies/ids", "save", **{"left_out.visit_id": "categorical"})
+        assert answer.status_code == 400
+        assert "as the time of the visits" in html.unescape(answer.text)

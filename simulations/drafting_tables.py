@@ -1,0 +1,51 @@
+"""A draft of a study of a table, of patients or of visits: what the command and the console call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from common.errors import StudyError
+from common.study.study import Study
+from common.tables.formats import described, has_decimal_comma, read_table
+from common.tables.reading import Reading
+from simulations.drafting import NamedColumns, draft_study
+from simulations.drafting_visits import DraftRoles, draft_visits
+
+
+def draft_table(
+    table: Path,
+    reading: Reading,
+    roles: DraftRoles,
+    *,
+    name: str,
+    kinds: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Study, list[str], dict[str, str]]:
+    """Read a table and draft a study of it.
+
+    Args:
+        table: path of the table.
+        reading: what is declared about its file.
+        roles: which column is which; with a time, the rows are visits.
+        name: name of the study, a slug.
+        kinds: column to the kind that it has, where a person knows better than the draft.
+
+    Returns:
+        the study, notices that a person should read, and the columns that are left out, each with the reason.
+
+    Raises:
+        DataError: the table cannot be read, or has no rows.
+        ColumnRefused: a kind does not fit its column, or the target cannot be predicted.
+        StudyError: a named column is not in the table or cannot be used, or too little is left for a study.
+    """
+    if roles.time is None and roles.most_visits is not None:
+        raise StudyError("--most-visits is of a study of visits; add --time, the column that orders them")
+    raw = read_table(table, reading)
+    if roles.time is not None:
+        left_out: dict[str, str] = {}
+        study, notices = draft_visits(raw, roles, name=name, kinds=kinds, left_out=left_out)
+        return study, [*described(table, reading), *notices], left_out
+    named = NamedColumns(roles.target, roles.patient, roles.site, kinds)
+    drafted = draft_study(raw, name, named, has_decimal_comma=has_decimal_comma(table, reading))
+    return drafted.study, [*described(table, reading), *drafted.notices], dict(drafted.left_out)
