@@ -26,6 +26,7 @@ from common.system.files import write_synced, writing
 from common.tables.checking import check_table
 from common.tables.conforming import conform
 from common.tables.formats import read_table
+from common.tables.image_files import read_images
 from common.tables.parts import join
 
 EVALUATIONS = "evaluations"
@@ -53,13 +54,13 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
     Args:
         site: the site; its frozen table is read.
         run_id: the run that made the table, as the ledger names it.
-        synthetic: the synthetic table that the coordinator sent.
+        synthetic: the synthetic table that the coordinator sent; the paths of its images are relative to its folder.
         out: folder for the report, which no other account may write to; None writes it into the state folder.
 
     Raises:
         SiteError: the run is not in the ledger, was answered from another table, or held out no patient; or the report
             cannot be written, or not without other accounts.
-        DataError: the synthetic table cannot be read, or its columns are not those of the study.
+        DataError: the synthetic table or one of its images cannot be read, or its columns are not those of the study.
     """
     check_own_state(site)
     folder = site.state / EVALUATIONS / run_id if out is None else out
@@ -70,6 +71,7 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
     shard = _open_split(site, history, study, run_id)
     raw = read_table(synthetic)
     _check_columns(list(raw.columns), study, synthetic)
+    raw = read_images(raw, study.images, synthetic.parent, synthetic.name)
     notices = tuple(check_table(raw, study.table, name=synthetic.name))
     events = history.spent_on(run_id)
     data = EvaluationData(

@@ -110,6 +110,7 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
     from common.tables.checking import check_table
     from common.tables.conforming import conform
     from common.tables.formats import read_table
+    from common.tables.image_files import read_images
 
     agreed = read_study(study)
     if agreed.has_visits:
@@ -117,7 +118,8 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
         return
     raw = {path: read_table(path) for path in (train, holdout, synthetic)}
     for path, table in raw.items():
-        note(check_table(table, agreed.table, name=path.name))
+        raw[path] = read_images(table, agreed.images, path.parent, path.name)
+        note(check_table(raw[path], agreed.table, name=path.name))
     frames = [conform(raw[path], agreed.table) for path in (train, holdout, synthetic)]
     with progress_bars() as bars:
         data = EvaluationData(

@@ -21,13 +21,17 @@ from common.errors import DataError, SiteError
 from common.evaluation import assessment
 from common.evaluation.assessment import HANDLING
 from common.evaluation.statistics.data import EvaluationData
+from common.images.cells import pixels_of
+from common.images.png import png_of
 from common.planning.planner import make_plan
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
 from common.study.study import Study
+from common.tables.conforming import conform
 from tests.testbeds import approving
 from tests.testbeds.clinic import clinic_table
 from tests.testbeds.command_line import fedsynth, output_of
+from tests.testbeds.images import SIZE, images_study, images_table
 from tests.testbeds.site_folder import STUDY, make_site, patients
 
 
@@ -81,6 +85,32 @@ class TestSplit:
         assert len(seen[0].holdout) > 0
         assert seen[0].epsilon is not None
         assert 0 < seen[0].epsilon < STUDY.privacy.epsilon  # histograms alone
+
+
+class TestImages:
+    def test_are_read_beside_the_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        study = images_study(privacy={"noise": "local"}, evaluation={"holdout_fraction": 0.2})
+        raw, drawn = images_table(100), images_table(10, seed=1)
+        raw.insert(0, "patient", [f"p{row}" for row in range(len(raw))])
+        site = make_site(tmp_path, raw)
+        import_table(site)
+        released(site, study)
+        (tmp_path / "run" / "images").mkdir(parents=True)
+        for row, cell in enumerate(drawn["film"]):
+            (tmp_path / "run" / "images" / f"{row}.png").write_bytes(png_of(pixels_of(cell, SIZE)[0]))
+        table = tmp_path / "run" / "synthetic.csv"
+        drawn.assign(film=[f"images/{row}.png" for row in range(10)]).to_csv(table, index=False)
+
+        def compare(data: EvaluationData) -> None:
+            pd.testing.assert_frame_equal(data.synthetic, conform(drawn, study.table))
+            raise KeyboardInterrupt  # the comparison itself is the same as of any table
+
+        monkeypatch.setattr("client.site.evaluation.assess", compare)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_run(site, "run-1", table)
+        (tmp_path / "run" / "images" / "3.png").unlink()
+        with pytest.raises(DataError, match=r"synthetic.csv: column 'film', row 4 names a file that is not there"):
+            evaluate_run(site, "run-1", table)
 
 
 class TestReport:
