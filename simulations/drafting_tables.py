@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from common.errors import StudyError
-from common.study.study import Study
 from common.tables.formats import described, has_decimal_comma, read_table
 from common.tables.reading import Reading
-from simulations.drafting import NamedColumns, draft_study
+from simulations.drafting import DraftedStudy, NamedColumns, draft_study
 from simulations.drafting_visits import DraftRoles, draft_visits
 
 
@@ -21,7 +21,7 @@ def draft_table(
     *,
     name: str,
     kinds: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[Study, list[str], dict[str, str]]:
+) -> DraftedStudy:
     """Read a table and draft a study of it.
 
     Args:
@@ -30,9 +30,6 @@ def draft_table(
         roles: which column is which; with a time, the rows are visits.
         name: name of the study, a slug.
         kinds: column to the kind that it has, where a person knows better than the draft.
-
-    Returns:
-        the study, notices that a person should read, and the columns that are left out, each with the reason.
 
     Raises:
         DataError: the table cannot be read, or has no rows.
@@ -43,9 +40,8 @@ def draft_table(
         raise StudyError("--most-visits is of a study of visits; add --time, the column that orders them")
     raw = read_table(table, reading)
     if roles.time is not None:
-        left_out: dict[str, str] = {}
-        study, notices = draft_visits(raw, roles, name=name, kinds=kinds, left_out=left_out)
-        return study, [*described(table, reading), *notices], left_out
-    named = NamedColumns(roles.target, roles.patient, roles.site, kinds)
-    drafted = draft_study(raw, name, named, has_decimal_comma=has_decimal_comma(table, reading))
-    return drafted.study, [*described(table, reading), *drafted.notices], dict(drafted.left_out)
+        drafted = draft_visits(raw, roles, name=name, kinds=kinds)
+    else:
+        named = NamedColumns(roles.target, roles.patient, roles.site, kinds)
+        drafted = draft_study(raw, name, named, has_decimal_comma=has_decimal_comma(table, reading))
+    return replace(drafted, notices=(*described(table, reading), *drafted.notices))

@@ -16,11 +16,10 @@ from common.columns.cells import count_rows, is_missing
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
 from common.errors import StudyError
 from common.study.schema import FEWEST_VISITS, LONGEST_HISTORY
-from common.study.study import Study
 from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
 from common.tables.visits import moment
-from simulations.drafting import check_roles, has_target, patient_delta, study_of, with_usable_names
+from simulations.drafting import DraftedStudy, check_roles, has_target, patient_delta, study_of, with_usable_names
 from simulations.drafting_columns import ColumnRefused, draft_column, draft_columns
 from simulations.drafting_notices import in_few_lines
 
@@ -67,9 +66,8 @@ def draft_visits(
     *,
     name: str,
     kinds: Mapping[str, str] = MappingProxyType({}),
-    left_out: dict[str, str] | None = None,
-) -> tuple[Study, list[str]]:
-    """Return a study of visits whose schema fits the table, and notices that a person should read.
+) -> DraftedStudy:
+    """Return a study of visits whose schema fits the table.
 
     Every row is read. A column whose cells vary within no patient is one of the patient, any other one of the visit.
 
@@ -78,7 +76,6 @@ def draft_visits(
         roles: the columns of target, patient, hospital and time.
         name: name of the study, a slug.
         kinds: column to the kind that it has, where a person knows better than the draft.
-        left_out: gets every column that is left out, with the reason.
 
     Raises:
         DataError: the table has no rows.
@@ -104,10 +101,9 @@ def draft_visits(
     schema = {"patient": patient, "time": roles.time, "most_visits": most, "columns": columns}
     privacy = {"delta": patient_delta(len(visits)), "noise": "local", "unit": "patient"}
     study = study_of(name, schema, privacy, roles.target)
-    if left_out is not None:
-        left_out |= {patient: "it names the patient"} | without | others
-        left_out |= {} if roles.site is None else {roles.site: "it names the site"}
-    return study, [OF_RECORDS, *notices, *of_length, *of_time, *of_columns]
+    left_out = {patient: "it names the patient"} | without | others
+    left_out |= {} if roles.site is None else {roles.site: "it names the site"}
+    return DraftedStudy(study, (OF_RECORDS, *notices, *of_length, *of_time, *of_columns), left_out)
 
 
 def _rows_of_patients(raw: pd.DataFrame, patient: str, notices: list[str]) -> pd.DataFrame:

@@ -67,13 +67,14 @@ def draft(
     if not force:
         refuse_existing(out)
     roles = DraftRoles(target, patient_column, site_column, time, most_visits)
-    proposal, notices, _ = draft_table(
+    drafted = draft_table(
         table, parse_reading(read or []), roles, name=name or study_name(table), kinds=_kinds(kind or [])
     )
     with writing(out):
-        write_synced(out, draft_text(proposal, notices).encode())
-    note(notices)
-    out_console.print(f"Wrote {escape(str(out))}: {len(proposal.declared.columns)} columns. Read it before you use it.")
+        write_synced(out, draft_text(drafted.study, drafted.notices).encode())
+    note(drafted.notices)
+    count = len(drafted.study.declared.columns)
+    out_console.print(f"Wrote {escape(str(out))}: {count} columns. Read it before you use it.")
 
 
 @app.command()

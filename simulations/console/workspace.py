@@ -238,12 +238,13 @@ def _refuse_databases(table: Path, reading: tuple[str, ...]) -> None:
 def _drafted(name: str, draft: SavedDraft) -> SavedDraft:
     assert draft.target is not None, "a person chose a target"
     roles = DraftRoles(draft.target, draft.patient_column, draft.site_column, draft.time_column, draft.most_visits)
-    study, notices, left_out = draft_table(draft.path, draft.how, roles, name=name, kinds=draft.kinds)
+    drafted = draft_table(draft.path, draft.how, roles, name=name, kinds=draft.kinds)
+    study = drafted.study
     return draft.model_copy(
         update={
             "patient_column": study.declared.patient or draft.patient_column,
-            "left_out": left_out,
-            "notices": tuple(notices),
+            "left_out": dict(drafted.left_out),
+            "notices": drafted.notices,
             "roles": _roles(study),
             "checked": (),
             "document": _document(study),

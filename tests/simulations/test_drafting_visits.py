@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,8 +27,9 @@ def of(time: str, patient: str | None = None, most_visits: int | None = None, ta
 ROLES = of("day", "id")
 
 
-def draft(raw: pd.DataFrame = RAW, roles: DraftRoles = ROLES) -> tuple[Study, list[str]]:
-    return draft_visits(raw, roles, name="x")
+def draft(raw: pd.DataFrame = RAW, roles: DraftRoles = ROLES) -> tuple[Study, Sequence[str]]:
+    drafted = draft_visits(raw, roles, name="x")
+    return drafted.study, drafted.notices
 
 
 class TestDraft:
@@ -97,12 +99,11 @@ class TestDraft:
             draft_visits(RAW, ROLES, name="x", kinds={"day": "categorical"})
 
     def test_says_why_columns_are_left_out(self) -> None:
-        without: dict[str, str] = {}
         raw = RAW.assign(ward="a", email=[f"p{row}@example.org" for row in range(len(RAW))])
-        study, _ = draft_visits(raw, DraftRoles("stage", "id", "ward", "day"), name="x", left_out=without)
-        assert list(without) == ["id", "email", "ward"]
-        assert "direct identifier" in without["email"]
-        assert "ward" not in study.read_names
+        drafted = draft_visits(raw, DraftRoles("stage", "id", "ward", "day"), name="x")
+        assert list(drafted.left_out) == ["id", "email", "ward"]
+        assert "direct identifier" in drafted.left_out["email"]
+        assert "ward" not in drafted.study.read_names
 
     def test_refuses_patients_with_one_row(self) -> None:
         with pytest.raises(StudyError, match="no patient has several rows by column 'id'"):
