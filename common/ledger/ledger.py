@@ -166,12 +166,6 @@ class Ledger(History):
                 raise LedgerError(f"run '{run_id}' is closed already")
             self._append(self._next(Kind.CLOSE, Slot(self._runs[run_id].slot.fingerprint, run_id, "")))
 
-    def close_open_runs(self) -> None:
-        """Close every open run, as `close_run` does."""
-        with self._guard:
-            for run_id in self.open_runs():
-                self.close_run(run_id)
-
     def accept_restore(self, events: Mapping[str, Sequence[Event]], *, beyond: int = 0) -> Entry:
         """Continue from an old copy: charge what it may have forgotten, close these runs and reset the witness.
 
