@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from common.system.files import writing
-from common.system.folder import RunFolder
 from simulations.benchmark.augmentation.question import AUGMENTATION, DRAWS, SIZES
 from simulations.benchmark.gaps import SeedMean
 from simulations.benchmark.markdown import label_of, not_run, ordered_arms, table_of
-from simulations.benchmark.pages import WrittenPages
-from simulations.benchmark.results import Case, CaseFailure, ResultsFile, absent
+from simulations.benchmark.pages import WrittenPages, write_summary
+from simulations.benchmark.results import Case, CaseFailure
 
 INTRODUCTION = f"""\
 AUROC on held-out real rows of a logistic regression that a hospital with few patients trains, at most one in ten of
@@ -34,12 +32,7 @@ def write_page(out: Path, cases: Iterable[Case], failures: Iterable[CaseFailure]
     Raises:
         StudyError: the folder holds something else, or cannot be written.
     """
-    results = ResultsFile(out / AUGMENTATION.file, AUGMENTATION.columns)
-    summary = augmentation_markdown(results.frame(), absent(cases, results), failures)
-    page = Path(AUGMENTATION.file).with_suffix(".md").name
-    with writing(out):
-        RunFolder(out).write(page, summary)
-    return WrittenPages(summary, (AUGMENTATION.file, page))
+    return write_summary(out, AUGMENTATION, cases, failures, augmentation_markdown)
 
 
 def augmentation_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: Iterable[CaseFailure]) -> str:

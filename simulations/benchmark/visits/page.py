@@ -8,12 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from common.evaluation.visits.measures import VISIT_MEASURES
-from common.system.files import writing
-from common.system.folder import RunFolder
 from simulations.benchmark.gaps import SeedMean
 from simulations.benchmark.markdown import median, not_run, table_of
-from simulations.benchmark.pages import WrittenPages
-from simulations.benchmark.results import Case, CaseFailure, ResultsFile, absent
+from simulations.benchmark.pages import WrittenPages, write_summary
+from simulations.benchmark.results import Case, CaseFailure
 from simulations.benchmark.visits.arms import VISIT_ARMS
 from simulations.benchmark.visits.questions import VISITS
 
@@ -42,12 +40,7 @@ def write_page(out: Path, cases: Iterable[Case], failures: Iterable[CaseFailure]
     Raises:
         StudyError: the folder holds something else, or cannot be written.
     """
-    results = ResultsFile(out / VISITS.file, VISITS.columns)
-    summary = visits_markdown(results.frame(), absent(cases, results), failures)
-    page = Path(VISITS.file).with_suffix(".md").name
-    with writing(out):
-        RunFolder(out).write(page, summary)
-    return WrittenPages(summary, (VISITS.file, page))
+    return write_summary(out, VISITS, cases, failures, visits_markdown)
 
 
 def visits_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: Iterable[CaseFailure]) -> str:
