@@ -34,7 +34,7 @@ YEARS = range(1880, 2101)
 TRIED = 20
 """Texts on which a format is tried before it is tried on all."""
 
-LONGEST = 25
+SHORTEST, LONGEST = 6, 25
 """Characters of a date."""
 
 MOST_MARKERS, MOST_MARKED = 3, 0.3
@@ -61,7 +61,9 @@ def draft_date(evidence: ColumnEvidence, *, formats: Sequence[str] = DATE_FORMAT
         formats: formats to try.
         kind: kind of column that is drafted.
     """
-    texts = [text for text in evidence.texts if (6 <= len(text) <= LONGEST and text[-1:].isdigit()) or text[-1:] == "Z"]
+    texts = [
+        text for text in evidence.texts if SHORTEST <= len(text) <= LONGEST and (text[-1].isdigit() or text[-1] == "Z")
+    ]
     if len(texts) < 2:
         return None
     fitting = {form: odd for form in formats if (odd := _odd_texts(evidence, texts, form)) is not None}

@@ -20,10 +20,10 @@ LEAST_FAR = 77
 """Smallest size of a number that stands for missing because it is far from the others."""
 
 LEAST_POSITIVE = 2
-"""Smallest other number beside such a zero: 0 and 1 and 2 are counts."""
+"""Smallest other number of a column whose zeros may mean missing. 0, 1 and 2 are counts."""
 
 LEAST_GAP = 0.2
-"""Least distance of a zero from the other numbers, as a part of their range, from which on a person should look."""
+"""Least distance of such zeros from the other numbers, as a fraction of their range."""
 
 
 def find_sentinels(numbers: Mapping[str, float], evidence: ColumnEvidence) -> tuple[list[str], list[str]]:

@@ -77,8 +77,14 @@ def _is_mark(suffix: str) -> bool:
     return FLAGGED.fullmatch(f"1{suffix}") is not None
 
 
-def _move(numbers: dict[str, float], words: dict[str, int], found: dict[str, float]) -> int:
-    """Move texts whose number was found from words to numbers; return in how many cells they stand."""
-    texts = [text for text, number in found.items() if not math.isnan(number)]
-    numbers |= {text: found[text] for text in texts}
+def _move(numbers: dict[str, float], words: dict[str, int], parsed: dict[str, float]) -> int:
+    """Move texts with a number from words to numbers; return in how many cells they stand.
+
+    Args:
+        numbers: number of each text that is one; gets the texts that are moved.
+        words: how often each other text occurs; loses them.
+        parsed: the number in each text, NaN for none.
+    """
+    texts = [text for text, number in parsed.items() if not math.isnan(number)]
+    numbers |= {text: parsed[text] for text in texts}
     return sum(words.pop(text) for text in texts)

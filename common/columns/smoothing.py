@@ -24,7 +24,7 @@ from common.arrays import Floats, Integers
 from common.columns.histograms import estimate, node_sums
 
 FEWEST_CELLS = 8
-"""Cells. Of fewer, every one has enough patients."""
+"""Fewest cells that are smoothed. With fewer, every cell has enough patients."""
 
 CLEAR = 4.0
 """Standard deviations of the noise. Where the mean cell holds more, cells are taken as they are: smoothing gains little
@@ -75,14 +75,14 @@ def _smoothed(noisy: bytes, cells: int, deviation: float, patients: float) -> Fl
         patients: N.
     """
     posterior = _Posterior.of(np.frombuffer(noisy, dtype=np.int64), cells, deviation, patients)
-    logs, best, found = np.zeros(cells), -np.inf, np.zeros(cells)
+    logs, best, best_logs = np.zeros(cells), -np.inf, np.zeros(cells)
     for smoothness in SMOOTHNESS:
         logs, evidence = posterior.most_likely(logs, smoothness)
         if evidence > best:
-            best, found = evidence, logs
+            best, best_logs = evidence, logs
         elif evidence < best - WORSE:
             break
-    return np.asarray(np.round(_softmax(found) * cells, PLACES) * (patients / cells))
+    return np.asarray(np.round(_softmax(best_logs) * cells, PLACES) * (patients / cells))
 
 
 def _softmax(logs: Floats) -> Floats:

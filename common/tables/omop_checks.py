@@ -45,7 +45,7 @@ def check_database(ask: Ask, extraction: Extraction) -> list[str]:
 
     Raises:
         DataError: the database is of another version or lacks a table, a concept is unknown, the study
-            study cohort is empty, or values have units that the study does not list.
+            cohort is empty, or values have units that the study does not list.
     """
     notices = _check_version(ask)
     _check_vocabulary(ask)

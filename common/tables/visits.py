@@ -189,7 +189,8 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
         notices.append(f"{count_rows(surplus)} left out: at most {declared.most_visits} visits of a patient are kept")
     if off := _off_the_clock(raw, declared, kept):
         notices.append(
-            f"{count_rows(off)} not {declared.interval:g} after the one before, as interval says; they count as if so"
+            f"{count_rows(off)} off the regular clock, not {declared.interval:g} after the visit before (interval); "
+            "each counts as if it were on it"
         )
     return [f"{name}: {notice}" for notice in notices]
 

@@ -30,6 +30,7 @@ class ReplyField(Generic[R]):
     is_good: Callable[[str, Array], bool] = lambda name, vector: True
 
     def of(self, reply: R) -> Array:
+        """Return the field of a reply."""
         vector: Array = getattr(reply, self.name)
         return vector
 

@@ -44,9 +44,9 @@ from simulations.experiments.one_hospital import alone, count_marginals
 
 @dataclass(frozen=True, slots=True)
 class HistoryArm:
-    """One way to go on from the model of visits.
+    """What follows the fit of the model of visits.
 
-    Args:
+    Attributes:
         trains: whether a discriminator is trained and tilts the model.
         sees_patients: whether it sees patients; the placebo's sees further histories of the model.
         has_noise: whether it is trained by DP-SGD.
@@ -167,9 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             arm = ARMS[name]
             key = arm.plans_rounds
             models[key] = models.get(key) or FittedHistories.of(table, arm, options, seed)
-            found = run_arm(table, arm, models[key], seed)
-            cells = " ".join(f"{key}={value:.4f}" for key, value in found.items() if value is not None)
-            sys.stdout.write(f"{options.table} epsilon={options.epsilon:g} seed={seed} {name}: {cells}\n")
+            values = run_arm(table, arm, models[key], seed)
+            texts = " ".join(f"{measure}={value:.4f}" for measure, value in values.items() if value is not None)
+            sys.stdout.write(f"{options.table} epsilon={options.epsilon:g} seed={seed} {name}: {texts}\n")
             sys.stdout.flush()
 
 

@@ -41,7 +41,7 @@ def check_output(out: Path, *, force: bool, resume: bool = False) -> list[str]:
     Args:
         out: the output folder.
         force: the folder may hold an earlier simulation.
-        resume: the folder holds an interrupted simulation, which goes on.
+        resume: the folder holds an interrupted simulation, which is continued.
 
     Raises:
         StudyError: the folder is not empty and neither is given, or both are; it holds something that no simulation

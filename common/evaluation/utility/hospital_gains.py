@@ -65,7 +65,7 @@ class HospitalGain:
 
 
 def hospital_gains(data: EvaluationData, core: Predictions) -> tuple[HospitalGain, ...]:
-    """Return what taking part brings each hospital; empty where nobody knows whose the rows are.
+    """Return what taking part brings each hospital; empty where the hospitals of the rows are not known.
 
     Args:
         data: the tables; at most `MOST_HOSPITALS` hospitals are measured.
@@ -81,10 +81,11 @@ def _smallest(data: EvaluationData) -> list[tuple[str, Integers, Integers]]:
     if data.hospitals is None:
         return []
     trained, tested = data.hospitals.training, data.hospitals.holdout
-    found = [
+    hospitals = [
         (str(name), np.flatnonzero(trained == name), np.flatnonzero(tested == name)) for name in sorted(set(trained))
     ]
-    return sorted(sorted(found, key=lambda hospital: len(hospital[1]))[:MOST_HOSPITALS], key=lambda one: one[0])
+    smallest = sorted(hospitals, key=lambda hospital: len(hospital[1]))[:MOST_HOSPITALS]
+    return sorted(smallest, key=lambda hospital: hospital[0])
 
 
 def _gain(data: EvaluationData, core: Predictions, name: str, trained: Integers, tested: Integers) -> HospitalGain:
@@ -103,14 +104,14 @@ def _gain(data: EvaluationData, core: Predictions, name: str, trained: Integers,
     added = sampled(data.synthetic, MOST_ADDED, "added")
     tables = [features(rows, data.numeric, without=[data.target]) for rows in (own, added, data.holdout.iloc[tested])]
     real, synthetic = (Examples(tables[side], labels(rows[data.target])) for side, rows in enumerate((own, added)))
-    found = train_both(real, synthetic, tables[2], data.numeric)
+    classifiers = train_both(real, synthetic, tables[2], data.numeric)
     foreign, patients = core.synthetic.get(LEARNER), len(tested)
-    sides = found.own, found.both, None if foreign is None else foreign.at(tested)
+    sides = classifiers.own, classifiers.both, None if foreign is None else foreign.at(tested)
     alone, both, without = (Score(area(truth, side or nothing_learned(patients), classes), patients) for side in sides)
     gain = both.minus(alone)
     answer: Answer = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "no difference shown"
     scores = (alone.estimate(), both.estimate(), without.estimate(), gain)
-    return HospitalGain(name, len(trained), patients, found.factor, *scores, answer)
+    return HospitalGain(name, len(trained), patients, classifiers.factor, *scores, answer)
 
 
 def nothing_learned(patients: int) -> Prediction:

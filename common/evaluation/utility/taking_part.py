@@ -130,7 +130,7 @@ def row_weights(own: Labels, synthetic: Labels, factor: float) -> Floats:
 
 
 def chosen_factor(x: Floats, classes: Labels, own_rows: int) -> float:
-    """Return what the synthetic rows shall weigh, as the hospital's own training rows say.
+    """Return the weight of the synthetic rows, chosen on the hospital's own training rows.
 
     The loss of a factor is the mean negative log probability of a row's class, in parts that were not trained on. The
     factor of least loss is taken if it is better than `USUAL` by `CLEARLY` standard errors, paired by row. Few rows
@@ -150,9 +150,9 @@ def chosen_factor(x: Floats, classes: Labels, own_rows: int) -> float:
     if len(counts) < 2 or counts.min() < 2:
         return USUAL
     losses = np.stack([_losses(x, classes, asked, factor) for factor in FACTORS])
-    excess = losses - losses[FACTORS.index(USUAL)]
-    errors = excess.std(axis=1, ddof=1) / np.sqrt(asked)
-    is_clear = excess.mean(axis=1) < -CLEARLY * errors
+    differences = losses - losses[FACTORS.index(USUAL)]
+    errors = differences.std(axis=1, ddof=1) / np.sqrt(asked)
+    is_clear = differences.mean(axis=1) < -CLEARLY * errors
     return FACTORS[int(np.where(is_clear, losses.mean(axis=1), np.inf).argmin())] if is_clear.any() else USUAL
 
 

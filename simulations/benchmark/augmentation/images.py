@@ -23,7 +23,7 @@ class ImageTable:
     has_sites: bool = True
 
     def load(self) -> LoadedTable:
-        """Raises `DataError` where the images are not there."""
+        """Return the patients of all hospitals. Raises `DataError` where the images are not there."""
         return LoadedTable(pooled(TABLES[self.name]()), image_study(self.name))
 
 

@@ -27,8 +27,8 @@ USUAL_ARMS = ("bootstrap", "federated-shared")
 SIZES = (20, 50, 100)
 """Patients of the small hospital."""
 
-SCARCE = 0.1
-"""Largest fraction of the rarest class among them; where it is rarer in the table, the table's."""
+MOST_RARE = 0.1
+"""Largest fraction of the rarest class among them. Where the class is rarer in the table, its fraction there."""
 
 FEWEST = 2
 """Fewest patients of the rarest class: with one, nothing can be left out to choose a weight."""
@@ -101,8 +101,8 @@ def measure_augmentation(source: TableSource, case: Case, options: CaseOptions) 
 
 def _trained_on_synthetic(rows: SplitExamples) -> float:
     """Return the AUROC of a classifier that saw no real row."""
-    found = train(_some(rows.synthetic, MOST_TRAINED, 0), rows.test.features, rows.numeric)
-    return round(value_on_held_out(found, rows.test.classes), 4)
+    prediction = train(_some(rows.synthetic, MOST_TRAINED, 0), rows.test.features, rows.numeric)
+    return round(value_on_held_out(prediction, rows.test.classes), 4)
 
 
 def _of_size(rows: SplitExamples, added: Examples, size: int, seed: int) -> dict[str, float]:
@@ -111,8 +111,8 @@ def _of_size(rows: SplitExamples, added: Examples, size: int, seed: int) -> dict
     for draw in range(DRAWS):
         chosen = small_hospital(rows.train.classes, size, np.random.default_rng(seed_for(seed, "small", size, draw)))
         trained = train_both(rows.train.at(chosen), added, rows.test.features, rows.numeric)
-        for way, found in enumerate((trained.own, trained.both)):
-            reached[draw, way] = value_on_held_out(found, rows.test.classes)
+        for way, prediction in enumerate((trained.own, trained.both)):
+            reached[draw, way] = value_on_held_out(prediction, rows.test.classes)
     gain = reached[:, 1] - reached[:, 0]
     values = {f"helped_{size}": float((gain > 0).mean())}
     for name, column in zip(WAYS, (reached[:, 0], reached[:, 1], gain), strict=True):
@@ -134,7 +134,7 @@ def small_hospital(classes: Labels, size: int, rng: np.random.Generator) -> Inte
     """
     names, counts = np.unique(classes, return_counts=True)
     is_rare = classes == names[counts.argmin()]
-    rare = min(int(counts.min()), max(FEWEST, round(size * min(SCARCE, float(counts.min() / counts.sum())))))
+    rare = min(int(counts.min()), max(FEWEST, round(size * min(MOST_RARE, float(counts.min() / counts.sum())))))
     others = np.flatnonzero(~is_rare)
     chosen = [
         rng.choice(np.flatnonzero(is_rare), rare, replace=False),

@@ -47,7 +47,7 @@ def test_hours_off_the_clock_are_told() -> None:
     assert check_visits(raw, DECLARED, name="north") == []
     gap = raw.drop(index=3)  # the first stay's fourth hour
     assert check_visits(gap, DECLARED, name="north") == [
-        "north: 1 row not 1 after the one before, as interval says; they count as if so"
+        "north: 1 row off the regular clock, not 1 after the visit before (interval); each counts as if it were on it"
     ]
 
 
