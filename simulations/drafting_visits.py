@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Integers
-from common.columns.cells import count_rows, is_missing
+from common.columns.cells import count_rows, is_missing, number_of
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut, markers_of
 from common.errors import StudyError
 from common.study.schema import FEWEST_VISITS, LONGEST_HISTORY
@@ -103,7 +103,8 @@ def draft_visits(
     study = study_of(name, schema, privacy, roles.target)
     left_out = {patient: "it names the patient"} | without | others
     left_out |= {} if roles.site is None else {roles.site: "it names the site"}
-    return DraftedStudy(study, (OF_RECORDS, *notices, *of_length, *of_time, *of_columns), left_out)
+    of_clock = _clock(rows[roles.time].tolist(), owners, roles.time) if time else []
+    return DraftedStudy(study, (OF_RECORDS, *notices, *of_length, *of_time, *of_clock, *of_columns), left_out)
 
 
 def _rows_of_patients(raw: pd.DataFrame, patient: str, notices: list[str]) -> pd.DataFrame:
@@ -182,6 +183,25 @@ def _time_column(
         )
     only = f"only orders the visits and is not synthesized: {why}"
     return [], [f"'{time}' {only}"], {time: f"it {only}"}
+
+
+def _clock(cells: list[str], owners: Integers, time: str) -> list[str]:
+    """Return a notice where the times are numbers, and equally far apart within every patient.
+
+    Args:
+        cells: the time of every row.
+        owners: number of the patient of every row.
+        time: name of the time column.
+    """
+    moments = np.array([number_of(cell) for cell in cells])
+    order = np.lexsort((moments, owners))
+    between = np.unique(np.diff(moments[order])[np.diff(owners[order]) == 0].round(9))
+    if len(between) != 1 or not between[0] > 0:  # a time that is no number gives NaN
+        return []
+    return [
+        f"'{time}' is {between[0]:g} apart from row to row of every patient: interval = {between[0]:g} under [schema] "
+        "keeps synthetic times so and spends no budget on them (docs/columns.md)"
+    ]
 
 
 def _columns(

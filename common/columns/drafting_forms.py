@@ -23,6 +23,10 @@ FORMS = (
         "it holds months, dates or times in a form that no date_format writes: write them as 2021-12-28 or "
         "2021-12-28 23:58, or map them (docs/harmonize.md)",
     ),
+    (
+        re.compile(r"[^;]+\.(?:png|jpe?g|npz|dcm|dicom|nii|nii\.gz)(?:#\d+)?(?:;.*)?", re.IGNORECASE),
+        "its cells name image files, which a draft does not open: declare it with kind = \"image\" (docs/images.md)",
+    ),
     (BRACKETS, "it holds lists in brackets: write their items with a mark between them, as in a;b"),
 )
 """Forms of cells, and what to do about each."""

@@ -66,7 +66,8 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         return with_decimal_comma(draft_numeric(with_points(evidence), is_forced=is_forced), evidence)
     cells = numbers_in(evidence)
     numbers, words = cells.numbers, cells.words
-    if not numbers or (not is_forced and sum(words.values()) > (1 - MOSTLY) * evidence.present):
+    others = sum(count for text, count in words.items() if _limit(text, cells.unit) is None)
+    if not numbers or (not is_forced and others > (1 - MOSTLY) * evidence.present):
         return None
     sentinels, odd = find_sentinels(numbers, evidence)
     plain = {text: number for text, number in numbers.items() if text not in sentinels}

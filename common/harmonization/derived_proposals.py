@@ -79,7 +79,7 @@ def _checked(column: TableColumn, local: Sequence[LocalColumn]) -> Suggestion | 
     recipe |= {"checked": [text for text in CHECKED if text in texts] or ["1"]}
     recipe["items"] = {item: items[item] for item in settings["items"] if item in items}
     absent = [item for item in settings["items"] if item not in items]
-    checks = (f"no answer for {', '.join(absent)}",) if absent else ()
+    checks = ("is each column of the right answer?", *([f"no answer for {', '.join(absent)}"] if absent else []))
     return Suggestion(recipe, 1.0, (f"one column for each of {len(items)} answers",), checks)
 
 

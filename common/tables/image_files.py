@@ -135,7 +135,10 @@ class ImageColumn:
         if not file.is_relative_to(self._folder):
             raise ImageProblem("names a file outside the folder of images; copy it there")
         if not is_file:
-            raise ImageProblem("names a file that is not there; correct the path, relative to the folder of images")
+            raise ImageProblem(
+                "names a file that is not there; correct the path: it starts at the table's folder, at a site at the "
+                "folder that [images] names"
+            )
         return file
 
     def _of_archive(self, file: Path, number: int | None) -> Picture:

@@ -57,6 +57,11 @@ class TestDraft:
         assert study.declared.most_visits == 2
         assert any("patients have more than 2 visits, of which the first are kept" in notice for notice in notices)
 
+    def test_says_where_times_follow_a_clock(self) -> None:
+        hourly = RAW.assign(day=(RAW.groupby("id").cumcount() * 6 + RAW.groupby("id").ngroup()).astype(str))
+        assert any("interval = 6 under [schema]" in notice for notice in draft(hourly)[1])
+        assert not any("interval" in notice for notice in draft()[1])
+
     def test_finds_the_patient_by_name_and_cells(self) -> None:
         renamed = RAW.rename(columns={"id": "patient_id"})
         assert draft(renamed, of("day"))[0].declared.patient == "patient_id"

@@ -29,6 +29,7 @@ def test_an_export_is_mapped_but_for_one_label(tmp_path: Path) -> None:
     assert "5 of 12 columns need a check" in output_of(result)
     text = out.read_text(encoding="utf-8")
     assert EDIT[0] in text
+    assert "# CHECK: is each column of the right answer?" in text
     out.write_text(text.replace(*EDIT), encoding="utf-8")
 
     study.rename(tmp_path.parent / "study-of-redcap.toml")

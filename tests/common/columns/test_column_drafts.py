@@ -391,6 +391,10 @@ class TestNeighborsOfMarkers:
         settings, _ = drafted(with_words(LEVELS, word))
         assert (settings["below"], settings["lower"]) == (word, 0.6)
 
+    def test_limits_in_most_cells_leave_a_column_numeric(self) -> None:
+        settings, _ = drafted(with_words(LEVELS, "<0.6", every=2))
+        assert (settings["kind"], settings["below"]) == ("numeric", "<0.6")
+
     def test_of_two_limits_the_inner_one_covers_the_other(self) -> None:
         settings, notices = drafted(with_words(LEVELS, "<0.5", "<0.6"))
         assert (settings["below"], settings["lower"], "missing_codes" in settings) == ("<0.6", 0.6, False)
@@ -487,6 +491,7 @@ class TestNeighborsOfDates:
             ([f"{row % 24:02d}:{row % 60:02d}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row % 28 + 1} août 20{row % 90 + 10}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row * 997 + 1000:,}" for row in range(ROWS)], "--read thousands=,"),
+            ([f"films/{row}.dcm" for row in range(ROWS)], 'kind = "image"'),
             ([f"{row * 997 + 1000:,}".replace(",", "\u00a0") for row in range(ROWS)], "--read thousands=,"),
             ([f"${row * 997 + 1000}" for row in range(ROWS)], "remove it from the table"),
             ([f"['a', 'item {row}']" for row in range(ROWS)], "with a mark between them, as in a;b"),
