@@ -25,7 +25,7 @@ FORMS = (
     ),
     (
         re.compile(r"[^;]+\.(?:png|jpe?g|npz|dcm|dicom|nii|nii\.gz)(?:#\d+)?(?:;.*)?", re.IGNORECASE),
-        "its cells name image files, which a draft does not open: declare it with kind = \"image\" (docs/images.md)",
+        'its cells name image files, which a draft does not open: declare it with kind = "image" (docs/images.md)',
     ),
     (BRACKETS, "it holds lists in brackets: write their items with a mark between them, as in a;b"),
 )
