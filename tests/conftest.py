@@ -15,6 +15,20 @@ settings.register_profile("fedsynth", deadline=None)  # machines differ; slownes
 settings.load_profile("fedsynth")
 
 
+TESTS_OF_COMMON = Path(__file__).parent / "common"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Count what tests of `common` cover of it, and trace no other: that takes a third of the time of a test.
+
+    A search for guards (`tests.mutations.guards`) asks which test passes through which line, and traces all.
+    """
+    if config.getoption("--cov-context", None) is None:
+        for item in items:
+            if not item.path.is_relative_to(TESTS_OF_COMMON):
+                item.add_marker("no_cover")
+
+
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     with Browser() as opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +71,7 @@ class Proposed:
         return (sources,) if isinstance(sources, str) else tuple(sources)
 
 
-def similarity(column: TableColumn, local: Iterable[str]) -> float:
+def similarity(column: TableColumn, local: tuple[str, ...]) -> float:
     """Return how similar a local column's names are to a study's column, by its name or description: 0 to 100."""
     return max(_similarity(column, name) for name in local)
 

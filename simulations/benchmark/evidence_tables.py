@@ -1,8 +1,8 @@
-"""Fill the tables of docs/results-tables.md from the cases in docs/evidence/results.csv.
+"""Fill the tables of docs/results-tables.md from the cases in docs/evidence/.
 
-`make evidence` first runs the benchmark in that folder, which measures missing cases. The text of the page is written
-by hand and stays; everything between `<!-- name -->` and `<!-- /name -->` is generated, so that no figure is copied by
-hand.
+`make evidence` first runs the benchmark in that folder, which measures missing cases of results.csv. The text of the
+page is written by hand and stays; everything between `<!-- name -->` and `<!-- /name -->` is generated, so that no
+figure is copied by hand.
 
     python -m simulations.benchmark.evidence_tables docs
 """
@@ -21,6 +21,7 @@ import pandas as pd
 from common.errors import StudyError
 from common.evaluation.measures.registry import CORE_MEASURES
 from common.system.files import write_synced
+from simulations.benchmark.current_table import CURRENT, current_table
 from simulations.benchmark.gaps import CENTRAL, gaps
 from simulations.benchmark.markdown import HEADINGS, cost_table, gap_table, not_run, quality_table, table_of
 from simulations.benchmark.questions import QUALITY
@@ -203,14 +204,20 @@ def lacking(results: ResultsFile) -> str:
     return not_run(absent(cases_of(sources, WANTED, EPSILONS, SEEDS), results))
 
 
-def filled(page: str, results: ResultsFile) -> str:
+def filled(page: str, results: ResultsFile, current: ResultsFile) -> str:
     """Return the page with every marked table generated again.
+
+    Args:
+        page: text of the page.
+        results: cases of the version before, and of other arms.
+        current: cases of today's version.
 
     Raises:
         StudyError: the page marks an unknown table, or lacks one.
     """
     frame = results.frame()
     makers: dict[str, Callable[[], str]] = {
+        "today": partial(current_table, current.frame(), frame, TABLE_LABELS),
         "wins": partial(wins, frame),
         "gap": partial(federated_gap, frame),
         "cost": partial(cost, frame),
@@ -246,9 +253,10 @@ def _plain(labels: dict[str, str]) -> dict[str, str]:
 
 
 def main(folder: Path) -> None:
-    """Fill `results-tables.md` in the folder from its `evidence/results.csv`."""
-    page = folder / PAGE
-    filled_page = filled(page.read_text(encoding="utf-8"), ResultsFile(folder / "evidence" / QUALITY.file))
+    """Fill `results-tables.md` in the folder from the cases in its `evidence/`."""
+    page, evidence = folder / PAGE, folder / "evidence"
+    results = [ResultsFile(evidence / name) for name in (QUALITY.file, CURRENT)]
+    filled_page = filled(page.read_text(encoding="utf-8"), *results)
     write_synced(page, filled_page.encode())
 
 

@@ -48,7 +48,7 @@ def test_names_find_their_column_in_each_language(language: int) -> None:
     lost = []
     for name, names in NAMES.items():
         column = parse_column({"name": name, "kind": "numeric", "lower": 0, "upper": 1})
-        best = max(local, key=lambda other: similarity(column, other))
-        if best != names[language] or similarity(column, best) < POSSIBLE:
+        best = max(local, key=lambda other: similarity(column, (other,)))
+        if best != names[language] or similarity(column, (best,)) < POSSIBLE:
             lost.append(f"{name}: {names[language]} (found {best})")
     assert lost == []

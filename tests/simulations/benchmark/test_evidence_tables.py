@@ -7,22 +7,22 @@ import pytest
 
 from common.errors import StudyError
 from simulations.benchmark.arms import ARMS
+from simulations.benchmark.current_table import CURRENT, current_table
 from simulations.benchmark.evidence_tables import PAGE, TABLE_LABELS, filled, lost_to
 from simulations.benchmark.questions import QUALITY
 from simulations.benchmark.results import COMPARED, Case, ResultsFile
 
 DOCS = Path(__file__).parents[3] / "docs"
 
-MARKS = (*TABLE_LABELS, "wins", "gap", "cost", "shared-noise", "round-numbers", "not-run")
+MARKS = ("today", *TABLE_LABELS, "wins", "gap", "cost", "shared-noise", "round-numbers", "not-run")
 
 SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "c2st": 0.9}
 
 
 def test_the_tables_of_the_results_page_are_those_of_the_cases() -> None:
     page = (DOCS / PAGE).read_text(encoding="utf-8")
-    assert filled(page, ResultsFile(DOCS / "evidence" / QUALITY.file)) == page, (
-        "run python -m simulations.benchmark.evidence_tables docs"
-    )
+    files = [ResultsFile(DOCS / "evidence" / name) for name in (QUALITY.file, CURRENT)]
+    assert filled(page, *files) == page, "run python -m simulations.benchmark.evidence_tables docs"
 
 
 @pytest.mark.parametrize("page", ["results.md", "../README.md"])
@@ -84,15 +84,24 @@ def test_only_seeds_that_both_have_are_compared(results: ResultsFile) -> None:
 
 def test_hand_written_text_stays(results: ResultsFile) -> None:
     page = "".join(f"before {name}\n\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in MARKS)
-    made = filled(page, results)
+    made = filled(page, results, results)
     assert "old" not in made
     assert made.count("before ") == made.count("after\n") == len(MARKS)
     assert "| **one hospital with all rows** | 3 | 2 | 0.100 ± 0.000 |" in made
-    assert filled(made, results) == made
+    assert "| eICU | one hospital with all rows | 3 | 2 | 0.100 |" in made
+    assert filled(made, results, results) == made
+
+
+def test_todays_table_keeps_earlier_cases_that_still_hold(results: ResultsFile) -> None:
+    now = results.frame()
+    before = now.assign(arm=["aim", "central"], seed=[0, 7], tvd1=0.4)
+    made = current_table(now, before, {"eicu": "eICU"})
+    assert "| eICU | one hospital with all rows | 3 | 2 | 0.100 |" in made
+    assert "|  | AIM, all rows | 3 | 1 | 0.400 |" in made
 
 
 @pytest.mark.parametrize("change", ["<!-- wins -->", "<!-- /wins -->"])
 def test_a_page_that_lost_a_mark_is_refused(results: ResultsFile, change: str) -> None:
     page = "".join(f"<!-- {name} --><!-- /{name} -->" for name in MARKS)
     with pytest.raises(StudyError, match="wins"):
-        filled(page.replace(change, ""), results)
+        filled(page.replace(change, ""), results, results)

@@ -47,7 +47,7 @@ def test_study_check_reads_the_database(tmp_path: Path) -> None:
     reading = omop_database(tmp_path / "cdm.duckdb")
     done = fedsynth("study", "check", tmp_path / "study.toml", "--database", reading.database)
     assert done.exit_code == 0, done.output
-    assert "60 have an event of the cohort's concepts" in " ".join(output_of(done).split())
+    assert "60 have an event of the study cohort's concepts" in " ".join(output_of(done).split())
 
 
 @pytest.mark.slow
