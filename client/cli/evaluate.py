@@ -13,7 +13,12 @@ from client.cli.options import HERE, SiteFile, console, warn_of_rehearsal
 def evaluate(
     run: Annotated[str, typer.Argument(help="Run id, as `site ledger show` lists it.", show_default=False)],
     synthetic: Annotated[
-        Path, typer.Argument(help="The synthetic table that the coordinator sent.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The synthetic table that the coordinator sent; of a study of visits also a folder with visits.csv "
+            "and patients.csv.",
+            show_default=False,
+        ),
     ],
     site: SiteFile = HERE,
     out: Annotated[
@@ -27,7 +32,7 @@ def evaluate(
     """
     from client.site.config import read_site
     from client.site.evaluation import evaluate_run
-    from common.evaluation.assessment import HANDLING
+    from common.evaluation.statistics.handling import HANDLING
 
     here, printed = read_site(site), console()
     report = evaluate_run(here, run, synthetic, out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,16 @@ from client.site.state import check_own_state, split_key
 from common.errors import DataError, SiteError
 from common.evaluation.assessment import Assessment, assess
 from common.evaluation.report.html import render
+from common.evaluation.report.visits import render_visits
 from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.visits.analysis import VisitAnalysis
+from common.evaluation.visits.evidence import VisitEvidence, assess_visits
+from common.evaluation.visits.from_study import layout_of, measured_visits, with_patient_and_time
 from common.ledger.history import History
 from common.ledger.ledger import Ledger
 from common.privacy import accountant
+from common.privacy.events import Event
+from common.study.schema import VISIT, VISITS
 from common.study.study import Study, parse_study
 from common.system.files import write_synced, writing
 from common.tables.checking import check_table
@@ -28,6 +35,8 @@ from common.tables.conforming import conform
 from common.tables.formats import read_table
 from common.tables.image_files import read_images
 from common.tables.parts import join
+from common.tables.visit_tables import read_visits
+from common.tables.visits import check_records, visit_rows
 
 EVALUATIONS = "evaluations"
 """Folder of the reports in the state folder, one folder for each run."""
@@ -44,7 +53,7 @@ class SiteReport:
     """
 
     folder: Path
-    evidence: Assessment
+    evidence: Assessment | VisitEvidence
     notices: tuple[str, ...]
 
 
@@ -55,6 +64,7 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
         site: the site; its frozen table is read.
         run_id: the run that made the table, as the ledger names it.
         synthetic: the synthetic table that the coordinator sent; the paths of its images are relative to its folder.
+            Of a study of visits: one table with a row per visit, or a folder with `visits.csv` and `patients.csv`.
         out: folder for the report, which no other account may write to; None writes it into the state folder.
 
     Raises:
@@ -69,11 +79,36 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
     history = Ledger.view(site.ledger)
     study = _study_of(site, history, run_id)
     shard = _open_split(site, history, study, run_id)
+    if study.has_visits:
+        evaluation = _of_visits(shard, study, synthetic)
+    else:
+        evaluation = _of_rows(shard, study, synthetic, history.spent_on(run_id))
+    _write(folder, {"report.json": evaluation.evidence.to_json(), "report.html": evaluation.page})
+    return SiteReport(folder, evaluation.evidence, evaluation.notices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """What is written about a synthetic table: its evidence, the page, and what the schema changed in the table."""
+
+    evidence: Assessment | VisitEvidence
+    page: str
+    notices: tuple[str, ...]
+
+
+def _of_rows(shard: Shard, study: Study, synthetic: Path, events: Sequence[Event]) -> _Evaluation:
+    """Measure a table with one row per patient.
+
+    Args:
+        shard: training and held-out rows.
+        study: study of the run.
+        synthetic: the synthetic table.
+        events: what the run was charged here.
+    """
     raw = read_table(synthetic)
-    _check_columns(list(raw.columns), study, synthetic)
+    _check_columns(list(raw.columns), study.table.read_names, study.table.written_names, synthetic)
     raw = read_images(raw, study.images, synthetic.parent, synthetic.name)
     notices = tuple(check_table(raw, study.table, name=synthetic.name))
-    events = history.spent_on(run_id)
     data = EvaluationData(
         shard.training,
         shard.holdout,
@@ -88,8 +123,26 @@ def evaluate_run(site: Site, run_id: str, synthetic: Path, out: Path | None = No
         delta=study.privacy.delta,
     )
     evidence = assess(data)
-    _write(folder, {"report.json": evidence.to_json(), "report.html": render(evidence, None, title=study.name)})
-    return SiteReport(folder, evidence, notices)
+    return _Evaluation(evidence, render(evidence, None, title=study.name), notices)
+
+
+def _of_visits(shard: Shard, study: Study, synthetic: Path) -> _Evaluation:
+    """Measure synthetic visits.
+
+    Args:
+        shard: kept visits of training and of held-out patients.
+        study: study of the run.
+        synthetic: a table with a row per visit, or a folder with `visits.csv` and `patients.csv`.
+    """
+    declared = study.declared
+    raw = read_visits(synthetic, declared)
+    required = (str(declared.patient), str(declared.time), *declared.read_names)
+    _check_columns(list(raw.columns), required, (*required, *declared.written_names, VISIT, VISITS), synthetic)
+    notices = tuple(check_records(raw, study, name=synthetic.name))
+    real, unseen = (with_patient_and_time(side, study) for side in (shard.training, shard.holdout))
+    drawn = measured_visits(visit_rows(raw, declared), study)
+    evidence = assess_visits(VisitAnalysis.of(real, unseen, drawn, layout_of(study)))
+    return _Evaluation(evidence, render_visits(evidence, None, title=study.name), notices)
 
 
 def _study_of(site: Site, history: History, run_id: str) -> Study:
@@ -133,10 +186,17 @@ def _open_split(site: Site, history: History, study: Study, run_id: str) -> Shar
     return shard
 
 
-def _check_columns(columns: list[str], study: Study, synthetic: Path) -> None:
-    """Raise `DataError` unless the synthetic table has the study's columns and no others."""
-    absent = [name for name in study.table.read_names if name not in columns]
-    surplus = [name for name in columns if name not in study.table.written_names]
+def _check_columns(columns: list[str], required: Sequence[str], known: Sequence[str], synthetic: Path) -> None:
+    """Raise `DataError` unless the synthetic table has the study's columns and no others.
+
+    Args:
+        columns: those of the table.
+        required: columns without which it cannot be compared.
+        known: all columns that a table of the study may have.
+        synthetic: the table, for messages.
+    """
+    absent = [name for name in required if name not in columns]
+    surplus = [name for name in columns if name not in known]
     if not absent and not surplus:
         return
     what = f"lacks column '{absent[0]}'" if absent else f"has a column '{surplus[0]}', which the study does not have"

@@ -87,8 +87,6 @@ def _travel(facts: RunFacts) -> str:
 def _quality(facts: RunFacts) -> str:
     if facts.report is None:
         return "Each hospital has a report of its own. It compares with real rows and stays there; no figure is here."
-    if facts.is_of_visits:
-        return "The report of a table of visits gives measures beside what real patients reach, and no verdict."
     return str(facts.report["verdict"]["headline"])
 
 
@@ -100,7 +98,7 @@ def data_card(facts: RunFacts) -> Section:
         for h in study.hospitals
     )
     columns = tuple((column.name, column.kind, column.description or "") for column in study.table.columns)
-    findings = tuple(facts.report["verdict"]["findings"]) if facts.report is not None and not facts.is_of_visits else ()
+    findings = tuple(facts.report["verdict"]["findings"]) if facts.report is not None else ()
     items = [
         Item("Study", f"{study.name}, fingerprint {study.fingerprint}", "model/study.toml"),
         Item("Run and plan", f"run {record['run_id']}, plan {facts.plan.digest}", "run.json"),

@@ -30,18 +30,17 @@ from common.evaluation.measures.analysis import Analysis
 from common.evaluation.measures.registry import CORE_MEASURES, MEASURES
 from common.evaluation.measures.rounds import RoundsEffect, compare_rounds
 from common.evaluation.measures.sampling import sampling_notes
-from common.evaluation.measures.verdict import Verdict, judge
+from common.evaluation.measures.verdict import judge
 from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.utility.grades import Verdict
 from common.evaluation.utility.prediction import PredictionUtility
 from common.evaluation.utility.survival import Survival
 from common.run_events.events import Emit, Progressed, ignore
 
 REPORT_VERSION = 5
 """Layout of report.json; docs/report.md describes it."""
-
-HANDLING = "stays at the hospital: it holds exact facts about your patients"
-"""Who may see a report. It is in every report.json, and on the page unless the hospitals were simulated."""
 
 Matrix = tuple[tuple[float, ...], ...]
 

@@ -204,7 +204,7 @@ def summarize(result: Result) -> None:
 
 
 def show_scores(evidence: Assessment | VisitEvidence) -> None:
-    """Print the measures of a table, and the verdict where there is one."""
+    """Print the measures of a table, and the verdict."""
     for part in scores_of(evidence):
         out_console.print(part)
 

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 def scores_of(evidence: Assessment | VisitEvidence) -> list[Table | str]:
-    """Return the core measures and the verdict, or the measures of visits."""
+    """Return the core measures, or those of visits, and the verdict."""
     from common.evaluation.assessment import Assessment
 
+    headline = f"[bold]{evidence.verdict.headline}[/]"
     if not isinstance(evidence, Assessment):
-        return [visit_scores_table(evidence), *visit_scores_lacking(evidence)]
-    return [scores_table(evidence), f"[bold]{evidence.verdict.headline}[/]"]
+        return [visit_scores_table(evidence), *visit_scores_lacking(evidence), headline]
+    return [scores_table(evidence), headline]
 
 
 def scores_table(evidence: Assessment) -> Table:

@@ -137,7 +137,7 @@ def _write(
     evidence: Assessment | VisitEvidence | None,
     images: ImageEvidence | None,
 ) -> None:
-    """Write the report, if there is evidence, and run.json with its verdict; visits have none.
+    """Write the report, if there is evidence, and run.json with its verdict.
 
     Args:
         run_folder: folder of the run.
@@ -150,10 +150,10 @@ def _write(
         record["images"] = images.as_document()
     if evidence is not None:
         facts = replace(_facts(study, record), images=images)
+        record["verdict"] = evidence.verdict.headline
         if isinstance(evidence, VisitEvidence):
             page = render_visits(evidence, facts, title=study.name)
         else:
-            record["verdict"] = evidence.verdict.headline
             page = render(evidence, facts, title=study.name)
         run_folder.write("report.json", evidence.to_json())
         run_folder.write("report.html", page)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from jinja2 import PackageLoader
 from plotly.offline import get_plotlyjs
 
-from common.evaluation.assessment import HANDLING, Assessment, Measured
+from common.evaluation.assessment import Assessment, Measured
 from common.evaluation.fidelity.relations import Pair
 from common.evaluation.images.evidence import ImageEvidence
 from common.evaluation.measures.measure import Measure
@@ -22,6 +22,7 @@ from common.evaluation.measures.registry import CORE_MEASURES, FURTHER_MEASURES
 from common.evaluation.private.page import NOTHING_KNOWN, TITLE, figures_of, introduction, text_of
 from common.evaluation.report.charts import NEUTRAL, REAL, SYNTHETIC, association_charts, column_chart
 from common.evaluation.report.figures import ATTACKED, AUGMENTED, CALIBRATED, COMPARED, TRAINED, figures
+from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import LEVEL, Estimate
 from common.evaluation.statistics.resampling import MOST_ROWS
 from common.evaluation.utility.hospital_gains import gains_by_answer

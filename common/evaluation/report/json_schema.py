@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.evaluation.assessment import HANDLING, REPORT_VERSION, Assessment
+from common.evaluation.assessment import REPORT_VERSION, Assessment
+from common.evaluation.statistics.handling import HANDLING
 
 
 def report_schema() -> dict[str, Any]:

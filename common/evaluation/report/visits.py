@@ -8,9 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from common.evaluation.assessment import HANDLING
 from common.evaluation.report.charts import CLEAR_BLUE, FADED, NEUTRAL, REAL, SYNTHETIC, finished, plain
 from common.evaluation.report.html import RunSummary, page_template
+from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import LEVEL
 from common.evaluation.visits.evidence import Courses, Distribution, TransitionMap, VisitEvidence
 from common.evaluation.visits.measures import VISIT_MEASURES

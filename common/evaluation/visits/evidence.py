@@ -14,14 +14,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from common.arrays import Floats
+from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import sampled_rows
 from common.evaluation.statistics.values import labels
+from common.evaluation.utility.grades import Verdict
 from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.coding import CodedHistories
 from common.evaluation.visits.distances import gaps_of
 from common.evaluation.visits.measures import VISIT_MEASURES
 from common.evaluation.visits.persistence import persistence_of
+from common.evaluation.visits.verdict import judge_visits
 
 SHOWN_PATIENTS = 20
 """Synthetic and held-out patients whose courses the page draws."""
@@ -100,6 +103,7 @@ class VisitEvidence:
     synthetic_patients: int
     train_visits: int
     synthetic_visits: int
+    verdict: Verdict
     measures: dict[str, VisitMeasured | None]
     lengths: Distribution
     gaps: Distribution
@@ -109,8 +113,9 @@ class VisitEvidence:
 
     def to_json(self) -> str:
         """Return the text of `report.json`: aggregates only."""
-        document = {key: value for key, value in asdict(self).items() if key != "courses"}
-        return json.dumps({"version": 1, "kind": "visits"} | document, indent=1, allow_nan=False) + "\n"
+        document: dict[str, object] = {"version": 2, "kind": "visits", "handling": HANDLING} | asdict(self)
+        del document["courses"]
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def assess_visits(analysis: VisitAnalysis) -> VisitEvidence:
@@ -129,6 +134,7 @@ def assess_visits(analysis: VisitAnalysis) -> VisitEvidence:
         synthetic_patients=analysis.synthetic.patients,
         train_visits=len(analysis.train.table),
         synthetic_visits=len(analysis.synthetic.table),
+        verdict=_judge(measures),
         measures=measures,
         lengths=_lengths(real, synthetic),
         gaps=_gaps(real, synthetic),
@@ -142,6 +148,15 @@ def assess_visits(analysis: VisitAnalysis) -> VisitEvidence:
             for index in list(real.numbers)[:SHOWN_COURSES]
         ),
     )
+
+
+def _judge(measures: dict[str, VisitMeasured | None]) -> Verdict:
+    values = {key: None if measured is None else measured.estimate.value for key, measured in measures.items()}
+    references = {
+        key: None if measured is None or measured.reference is None else measured.reference.value
+        for key, measured in measures.items()
+    }
+    return judge_visits(values, references)
 
 
 def _lengths(real: CodedHistories, synthetic: CodedHistories) -> Distribution:

@@ -11,21 +11,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from client.shard import StreamedShard
+from client.shard import Shard, StreamedShard
 from client.site import evaluation
 from client.site.config import Site, read_site
+from client.site.creation import init_site
 from client.site.evaluation import evaluate_run
 from client.site.importing import import_table
 from client.site.opening import open_hospital
+from client.site.state import split_key
 from common.errors import DataError, SiteError
 from common.evaluation import assessment
-from common.evaluation.assessment import HANDLING
 from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.handling import HANDLING
+from common.evaluation.utility.grades import Verdict
+from common.evaluation.visits.analysis import VisitAnalysis
+from common.evaluation.visits.evidence import Distribution, VisitEvidence
+from common.evaluation.visits.measures import VISIT_MEASURES
 from common.images.cells import pixels_of
 from common.images.png import png_of
 from common.planning.planner import make_plan
 from common.planning.public_run import HISTOGRAMS, PublicRun
 from common.protocol.messages import CountsReply, CountsRequest, EnrollRequest
+from common.study.schema import VISIT
 from common.study.study import Study
 from common.tables.conforming import conform
 from tests.testbeds import approving
@@ -33,6 +40,24 @@ from tests.testbeds.clinic import clinic_table
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.images import SIZE, images_study, images_table
 from tests.testbeds.site_folder import STUDY, make_site, patients
+from tests.testbeds.visits import invented_visits, visits_study
+
+UNMEASURED = VisitEvidence(
+    target="stage",
+    train_patients=0,
+    holdout_patients=0,
+    synthetic_patients=0,
+    train_visits=0,
+    synthetic_visits=0,
+    verdict=Verdict("care", "Usable with care.", (), ()),
+    measures=dict.fromkeys(VISIT_MEASURES),
+    lengths=Distribution((), (), ()),
+    gaps=Distribution((), (), ()),
+    persistence=(),
+    transitions=(),
+    courses=(),
+)
+"""An evaluation of visits that measured nothing."""
 
 
 @pytest.fixture
@@ -111,6 +136,56 @@ class TestImages:
         (tmp_path / "run" / "images" / "3.png").unlink()
         with pytest.raises(DataError, match=r"synthetic.csv: column 'film', row 4 names a file that is not there"):
             evaluate_run(site, "run-1", table)
+
+
+class TestVisits:
+    @pytest.fixture
+    def visits(self, tmp_path: Path) -> Site:
+        invented_visits(120).to_csv(tmp_path / "visits.csv", index=False)
+        settings = {"name": "north", "cohort": "north", "data": str(tmp_path / "visits.csv"), "patient_column": "id"}
+        site = init_site(
+            tmp_path / "site", settings | {"visits": True, "declared_rows": 400, "max_epsilon": 9.0, "delta": 1e-5}
+        )
+        import_table(site)
+        released(site, visits_study())
+        return site
+
+    def test_are_compared_with_the_split_of_the_agent(
+        self, visits: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = invented_visits(30, seed=3)
+        (tmp_path / "run").mkdir()
+        rows.drop(columns="sex").assign(**{VISIT: "1"}).to_csv(tmp_path / "run" / "visits.csv", index=False)
+        rows[["id", "sex"]].drop_duplicates().to_csv(tmp_path / "run" / "patients.csv", index=False)
+        rows.to_csv(tmp_path / "long.csv", index=False)
+        seen: list[VisitAnalysis] = []
+
+        def keep(analysis: VisitAnalysis) -> VisitEvidence:
+            seen.append(analysis)
+            return UNMEASURED
+
+        monkeypatch.setattr("client.site.evaluation.assess_visits", keep)
+        for name in ("run", "long.csv"):
+            report = evaluate_run(visits, "run-1", tmp_path / name)
+        study = visits_study()
+        whole = Shard(invented_visits(120), study, key=split_key(visits, study))
+        held_out = int((whole.holdout[VISIT] == "1").sum())
+        assert [analysis.holdout.patients for analysis in seen] == [held_out] * 2
+        assert [analysis.train.patients for analysis in seen] == [120 - held_out] * 2
+        pd.testing.assert_frame_equal(seen[0].synthetic.table, seen[1].synthetic.table, check_like=True)
+        assert seen[0].synthetic.patients == 30
+        document = json.loads((report.folder / "report.json").read_text())
+        assert (document["kind"], document["handling"]) == ("visits", HANDLING)
+        assert HANDLING in (report.folder / "report.html").read_text()
+
+    def test_with_other_columns_are_refused(self, visits: Site, tmp_path: Path) -> None:
+        table = invented_visits(30).drop(columns="weight")
+        table.to_csv(tmp_path / "long.csv", index=False)
+        with pytest.raises(DataError, match="lacks column 'weight'"):
+            evaluate_run(visits, "run-1", tmp_path / "long.csv")
+        table.assign(weight="", name="x").to_csv(tmp_path / "long.csv", index=False)
+        with pytest.raises(DataError, match="has a column 'name'"):
+            evaluate_run(visits, "run-1", tmp_path / "long.csv")
 
 
 class TestReport:

@@ -124,10 +124,12 @@ def test_without_a_report_no_figure_is_invented(copy: Path) -> None:
     assert "AUROC 0" not in page
 
 
-def test_a_report_of_visits_has_no_verdict_and_no_attack(run: Path) -> None:
-    facts = replace(read_run(run), report={"kind": "visits", "measures": {}})
+def test_a_report_of_visits_has_a_verdict_and_no_attack(run: Path) -> None:
+    verdict = {"headline": "Usable with care.", "findings": ["Steps differ by 12%."]}
+    facts = replace(read_run(run), report={"kind": "visits", "measures": {}, "verdict": verdict})
     page = to_html(facts, sections_of(facts))
-    assert "and no verdict" in page
+    assert "Usable with care." in page
+    assert "Steps differ by 12%." in page
     assert "No attack was run" in page
 
 

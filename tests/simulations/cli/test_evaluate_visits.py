@@ -41,6 +41,7 @@ class TestEvaluate:
         result = evaluate(folder, "two")
         assert result.exit_code == 0, output_of(result)
         assert "State transitions" in output_of(result)
+        assert long["verdict"]["headline"] in " ".join(output_of(result).split())
         assert json.loads((folder / "report" / "report.json").read_text(encoding="utf-8")) == long
 
     @pytest.mark.slow

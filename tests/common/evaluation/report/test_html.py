@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.columns.value_grid import ValueGrid
-from common.evaluation.assessment import HANDLING, Assessment, assess
+from common.evaluation.assessment import Assessment, assess
 from common.evaluation.fidelity import sdmetrics_scores as library
 from common.evaluation.fidelity.distances import Distances
 from common.evaluation.fidelity.distributions import ColumnFidelity, category_groups, histogram_edges
@@ -23,6 +23,7 @@ from common.evaluation.measures.verdict import judge
 from common.evaluation.report.charts import column_chart, plain
 from common.evaluation.report.html import HospitalRun, RunSummary, changed_pairs, duration, in_bytes, render
 from common.evaluation.statistics.data import EvaluationData, HospitalLabels
+from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.resampling import certain
 from common.evaluation.statistics.values import labels
 from common.study.rules import Rule

@@ -42,6 +42,11 @@ class TestEvidence:
         assert "courses" not in document
         assert document["train_patients"] == 800
 
+    def test_verdict_is_that_of_the_measures(self, evidence: VisitEvidence) -> None:
+        parts = {part.grade for part in evidence.verdict.parts}
+        assert evidence.verdict.grade == min(parts, key=["unfit", "care", "close"].index)
+        assert json.loads(evidence.to_json())["verdict"]["headline"] == evidence.verdict.headline
+
 
 class TestPage:
     def test_page_draws_every_chart_and_fetches_nothing(self, evidence: VisitEvidence) -> None:
@@ -53,6 +58,7 @@ class TestPage:
             assert measure.title in shown
         assert "http" not in shown.replace("http-equiv", "")
         assert "stays at the hospital" in shown
+        assert evidence.verdict.headline in shown
 
     def test_single_visits_have_a_page_without_steps(self) -> None:
         tables = [chain(40, seed=seed).drop_duplicates("patient") for seed in range(3)]
