@@ -101,6 +101,8 @@ def _gray(dataset: Any, pixels: np.ndarray[Any, Any], files: ImageFiles) -> np.n
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or pixels.ndim != 2:
         raise ImageProblem("is a DICOM file of another form than gray or 8 bits of color; convert it")
     slope, intercept = (float(dataset.get(key, usual)) for key, usual in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+    if not (math.isfinite(slope) and math.isfinite(intercept) and slope):
+        raise ImageProblem("is a DICOM file whose rescaling is no number, or 0; correct RescaleSlope and its intercept")
     levels = _levels(dataset, pixels * slope + intercept, files, (slope, intercept))
     return levels_to_pixels(1 - levels if photometric == "MONOCHROME1" else levels)
 

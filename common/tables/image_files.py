@@ -17,7 +17,7 @@ from common.columns.image import Image
 from common.errors import DataError
 from common.images.cells import BETWEEN, Pixels, pixels_of, pixels_text
 from common.tables.image_readers import archive_of, entry_of, reader_of
-from common.tables.image_settings import ImageFiles, ImageProblem, Picture
+from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture
 
 ENTRY = re.compile(r"(.*)#(\d{1,12})", re.DOTALL)
 """A path with the number from 0 of an image in an archive, of a frame or of a slice: `films.npz#17`."""
@@ -47,7 +47,7 @@ def read_images(raw: pd.DataFrame, images: Iterable[Image], folder: Path, name: 
 
 
 class ImageColumn:
-    """Reads the image files of one column, part by part; an archive is opened once.
+    """Reads the image files of one column, part by part; an archive is opened once, as long as memory holds it.
 
     Attributes:
         images: images that were read.
@@ -127,6 +127,7 @@ class ImageColumn:
         try:
             file = (self._folder / name).resolve()
             is_file = file.is_file()
+            is_large = is_file and file.stat().st_size > MOST_BYTES
         except (OSError, RuntimeError, ValueError):  # too long, a loop of links, a character that no name has
             size = f"{self._files.size[0]} x {self._files.size[1]}"
             raise ImageProblem(
@@ -139,9 +140,14 @@ class ImageColumn:
                 "names a file that is not there; correct the path: it starts at the table's folder, at a site at the "
                 "folder that [images] names"
             )
+        if is_large:
+            raise ImageProblem(f"names a file of more than {MOST_BYTES // 2**20} MiB; split it")
         return file
 
     def _of_archive(self, file: Path, number: int | None) -> Picture:
         if file not in self._archives:
-            self._archives[file] = archive_of(file)
+            archive = archive_of(file)
+            if sum(held.nbytes for held in self._archives.values()) + archive.nbytes > MOST_BYTES:
+                self._archives.clear()
+            self._archives[file] = archive
         return entry_of(self._archives[file], number)

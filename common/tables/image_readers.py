@@ -6,8 +6,8 @@ taken as the pixels lie.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,6 @@ from common.tables.nifti import read_nifti
 
 Reader = Callable[[Path, int | None, ImageFiles], Picture]
 """Returns the image of a file: its frame, slice or entry of that number from 0, None where the cell names none."""
-
-DAMAGE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises for a damaged archive."""
 
 GRAY, COLOR, DEEP = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr"), ("I", "I;16", "I;16B", "I;16L")
 """Modes of pictures in Pillow: 8 bits of gray, color, and more bits of gray."""
@@ -50,7 +47,9 @@ def archive_of(file: Path) -> Pixels:
         with np.load(file, allow_pickle=False) as archive:
             names = list(archive.keys())
             images = archive["images" if "images" in names else names[0]] if names else None
-    except DAMAGE as problem:
+    except ImageProblem:
+        raise
+    except Exception as problem:  # NumPy raises what a damaged file makes its parts raise
         raise ImageProblem(f"names an archive that cannot be read ({type(problem).__name__}); save it again") from None
     if images is None or (len(names) > 1 and "images" not in names):
         raise ImageProblem("names an archive of several arrays; call that of the images 'images'")
@@ -85,13 +84,15 @@ def _picture(file: Path, number: int | None, files: ImageFiles) -> Picture:
     if number is not None:
         raise ImageProblem("names a part of a file that has none; leave the number out")
     try:
-        with pillow.open(file, formats=("PNG", "JPEG")) as picture:
+        with warnings.catch_warnings(action="ignore"), pillow.open(file, formats=("PNG", "JPEG")) as picture:
             if picture.width * picture.height > MOST_PIXELS:  # before anything is unpacked
                 raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")
             if getattr(picture, "n_frames", 1) > 1:
                 raise ImageProblem("is a file of several frames; save each as a file of its own")
             return Picture(_gray(picture, files))
-    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, pillow.DecompressionBombError) as problem:
+    except ImageProblem:
+        raise
+    except Exception as problem:  # Pillow raises what a damaged file makes its parts raise
         raise ImageProblem(f"is a file that cannot be read ({type(problem).__name__}); save it again") from None
 
 

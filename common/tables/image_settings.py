@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from common.arrays import Floats
 from common.columns.image import LARGEST, MOST_IMAGES, SMALLEST
 from common.images.cells import Pixels, Size
+from common.images.png import MOST_PIXELS
 from common.settings import Frozen
 
 WHITE = 255
@@ -20,6 +21,10 @@ WHITE = 255
 
 MOST_BYTES = 2**31
 """Most bytes of what a file holds once it is unpacked: a small file may hold far more than memory does."""
+
+LONGEST_SHAPE = 20
+"""Times that one side of an image may be as long as the other where it is scaled; a crafted strip would take all
+memory."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in gray. Source: ITU-R BT.601-7."""
@@ -95,6 +100,10 @@ class ImageFiles(Frozen):
                 f"is an image of {rows} x {columns} pixels, and size is {self.size[0]} x {self.size[1]}; scale it, or "
                 "declare `fit` in site.toml"
             )
+        if pixels.size > MOST_PIXELS:
+            raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")
+        if max(pixels.shape) > LONGEST_SHAPE * min(pixels.shape):
+            raise ImageProblem(f"is an image with one side more than {LONGEST_SHAPE} times the other; cut it")
         target = self._scaled_size((pixels.shape[0], pixels.shape[1]))
         scaled = areas(pixels.shape[0], target[0]) @ pixels.astype(np.float64) @ areas(pixels.shape[1], target[1]).T
         image = np.zeros(self.size, dtype=np.uint8)
@@ -122,8 +131,8 @@ class ImageFiles(Frozen):
             window: lowest and highest value, which become black and white.
         """
         low, high = self.window or window
-        levels = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / max(high - low, 1e-12)
-        return levels_to_pixels(levels)
+        numbers = np.clip(np.nan_to_num(values.astype(np.float64), nan=low), low, high)
+        return levels_to_pixels((numbers / 2 - low / 2) / max(high / 2 - low / 2, 1e-12))  # halves never overflow
 
     def from_color(self, values: npt.NDArray[np.uint8]) -> Pixels:
         """Return red, green and blue as gray. Raises `ImageProblem` where color is refused.

@@ -51,7 +51,7 @@ def note_command(run_folder: RunFolder, prepared: Prepared, sites: Path | None) 
 
 
 def check_command(run_folder: RunFolder, prepared: Prepared, sites: Path | None) -> None:
-    """Raise `StudyError` unless the tables and the ledgers are those of the interrupted command.
+    """Raise `StudyError` unless tables, patient column and ledgers are those of the interrupted command.
 
     Args:
         run_folder: folder of the run.
@@ -61,6 +61,10 @@ def check_command(run_folder: RunFolder, prepared: Prepared, sites: Path | None)
     before, now = run_folder.read_json(COMMAND) or {}, _command(prepared, sites)
     if before.get("sites") != now["sites"]:
         raise StudyError("the interrupted simulation had another --sites, where its ledgers are; give the same one")
+    if before.get("patient_column") != now["patient_column"]:
+        raise StudyError(
+            "the interrupted simulation had another --patient-column, so other rows were used; give the same one"
+        )
     if before.get("tables") != now["tables"]:
         raise StudyError(
             f"the tables differ from those of the interrupted simulation in '{run_folder.path}'; give the same --data "
@@ -71,6 +75,7 @@ def check_command(run_folder: RunFolder, prepared: Prepared, sites: Path | None)
 def _command(prepared: Prepared, sites: Path | None) -> dict[str, Any]:
     return {
         "sites": None if sites is None else str(sites.resolve()),
+        "patient_column": prepared.patient_column,
         "tables": {name: _digest(raw) for name, raw in prepared.tables.items()},
     }
 

@@ -125,6 +125,12 @@ class TestForms:
         with pytest.raises(ImageProblem, match="more than 50 pixels"):
             read(tmp_path)
 
+    @pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+    @pytest.mark.parametrize("slope", ["nan", "1e400", "0"])
+    def test_rescaling_by_no_number_is_refused(self, tmp_path: Path, slope: str) -> None:
+        with pytest.raises(ImageProblem, match="whose rescaling is no number, or 0"):
+            read(tmp_path, RescaleSlope=slope)
+
     def test_deflated_files_are_not_unpacked(self, tmp_path: Path) -> None:
         import pydicom
 

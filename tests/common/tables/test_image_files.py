@@ -11,7 +11,7 @@ from common.columns.image import Image
 from common.errors import DataError
 from common.images.cells import pixels_of, pixels_text
 from common.images.png import png_of
-from common.tables import image_readers
+from common.tables import image_files, image_readers
 from common.tables.image_files import read_images
 
 SIZE = (8, 9)
@@ -113,6 +113,30 @@ class TestReading:
             read(folder, "text.npz#0")
         with pytest.raises(DataError, match="holds neither a path"):
             read(folder, f"films.npz#{'1' * 5000}")
+
+    @pytest.mark.parametrize("header", ["{[]: 1}", "{'descr': (((", "{'shape': (" + "9" * 30 + ",), 'descr': '|u1'}"])
+    def test_crafted_headers_of_archives_are_refused(self, folder: Path, header: str) -> None:
+        text = header.replace("}", ", 'fortran_order': False}") if "shape" in header else header
+        content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+        with zipfile.ZipFile(folder / "crafted.npz", "w") as archive:
+            archive.writestr("images.npy", content)
+        with pytest.raises(DataError, match="row 1 names an archive that cannot be read"):
+            read(folder, "crafted.npz#0")
+
+    def test_archives_are_not_kept_beyond_memory(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        images = np.zeros((50, *SIZE), dtype=np.uint8)
+        for name in ("one.npz", "other.npz"):
+            np.savez_compressed(folder / name, images=images)
+        monkeypatch.setattr(image_files, "MOST_BYTES", images.nbytes)
+        opened, archive_of = [], image_files.archive_of
+        monkeypatch.setattr(image_files, "archive_of", lambda file: opened.append(file.name) or archive_of(file))
+        read(folder, "one.npz#0", "one.npz#1", "other.npz#0", "one.npz#2")
+        assert opened == ["one.npz", "other.npz", "one.npz"]
+
+    def test_huge_files_are_not_opened(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(image_files, "MOST_BYTES", 10)
+        with pytest.raises(DataError, match="row 1 names a file of more than 0 MiB; split it"):
+            read(folder, "films/a.png")
 
     def test_bombs_are_not_unpacked(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(image_readers, "MOST_BYTES", 1000)

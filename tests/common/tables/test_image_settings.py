@@ -41,6 +41,18 @@ class TestFit:
         with pytest.raises(ImageProblem, match="8 x 32 pixels, and size is 8 x 8"):
             fitted(WIDE, "exact")
 
+    @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+    @pytest.mark.parametrize("size", [(1, 200_000), (0, 8), (4200, 4200)])
+    def test_crafted_shapes_are_refused_unscaled(self, fit: str, size: tuple[int, int]) -> None:
+        with pytest.raises(ImageProblem, match=r"one side more than 20 times the other|more than 16777216 pixels"):
+            fitted(np.broadcast_to(np.uint8(0), size), fit)
+
+
+def test_no_number_overflows_on_the_way_to_gray() -> None:
+    values = np.array([[-1e308, 1e308, np.inf, -np.inf, np.nan]])
+    files = ImageFiles.model_validate({"folder": Path(), "size": (8, 8)})
+    assert files.gray(values, (-1e308, 1e308)).tolist() == [[0, 255, 255, 0, 0]]
+
 
 @pytest.mark.parametrize(
     ("settings", "message"),

@@ -93,6 +93,8 @@ class TestResume:
             simulate(others, interrupted / "out", options)
         with pytest.raises(StudyError, match="had another --sites"):
             simulate(fresh(), interrupted / "out", replace(options, sites=None))
+        with pytest.raises(StudyError, match="had another --patient-column"):
+            simulate(replace(fresh(), patient_column="age"), interrupted / "out", options)
 
     def test_another_run_hears_of_the_interrupted_one(self, tmp_path: Path, interrupted: Path) -> None:
         with pytest.raises(PolicyRefusal, match="interrupted runs reserve a part, so continue them first"):
