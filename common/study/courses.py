@@ -221,7 +221,8 @@ def times_of(frame: pd.DataFrame, declared: Schema) -> pd.Series:
         return frame[FIRST_VISIT] + frame[SINCE_LAST_VISIT].fillna(0.0).groupby(owners_of(frame)).cumsum()
     number, visits = frame[VISIT].astype(float), frame[VISITS].astype(float)
     latest = column.grid.upper - (visits - 1) * declared.interval
-    return frame[FIRST_VISIT].clip(upper=latest) + (number - 1) * declared.interval
+    times = frame[FIRST_VISIT].clip(upper=latest) + (number - 1) * declared.interval
+    return times.round(column.grid.decimals) + 0.0  # of -0.0, 0.0
 
 
 def rules_schema(declared: Schema) -> Schema:

@@ -115,7 +115,8 @@ class Schema(Frozen):
                 "first or last visits"
             )
         lower, upper, decimals = time.grid.lower, time.grid.upper, time.grid.decimals
-        if round(self.interval, decimals) != self.interval or (self.most_visits - 1) * self.interval > upper - lower:
+        longest = round((self.most_visits - 1) * self.interval, decimals)  # 3 times 0.1 is a little more than 0.3
+        if round(self.interval, decimals) != self.interval or longest > round(upper - lower, decimals):
             raise ValueError(
                 f"[schema] interval = {self.interval:g} does not fit column '{time.name}': write it with at most "
                 f"{decimals} decimals, and let most_visits = {self.most_visits} visits end between {lower:g} and "

@@ -26,9 +26,17 @@ OWNER = f"{FOLDER}/run.json"
 
 
 def run_in(folder: Path) -> str | None:
-    """Return the id of the run whose checkpoints a run's folder holds; None if it holds none."""
+    """Return the id of the run whose checkpoints a run's folder holds; None if it holds none.
+
+    Raises:
+        StudyError: the file that names the run is damaged.
+    """
     owner = RunFolder(folder).read_json(OWNER) if folder.is_dir() else None
-    return None if owner is None else str(owner["run_id"])
+    if owner is None:
+        return None
+    if not isinstance(owner, dict) or not isinstance(owner.get("run_id"), str):
+        raise StudyError(f"'{folder / OWNER}' names no run; restore it, or use another folder")
+    return str(owner["run_id"])
 
 
 class Checkpoints:

@@ -31,7 +31,7 @@ def interrupted_run(out: Path) -> str:
     if run_id is None:
         raise StudyError(f"output folder '{out}' holds no interrupted simulation; leave --resume out")
     record = RunFolder(out).read_json("run.json")
-    if record is not None and record.get("status") == "finished":
+    if isinstance(record, dict) and record.get("status") == "finished":
         raise StudyError(
             f"the release in '{out}' is whole, so there is nothing to resume; `fedsynth evaluate --run {out}` with the "
             "same --data makes the report"
@@ -58,7 +58,8 @@ def check_command(run_folder: RunFolder, prepared: Prepared, sites: Path | None)
         prepared: the tables of the hospitals.
         sites: folder of ledgers that outlast the simulation; None where they are in the output folder.
     """
-    before, now = run_folder.read_json(COMMAND) or {}, _command(prepared, sites)
+    noted, now = run_folder.read_json(COMMAND), _command(prepared, sites)
+    before = noted if isinstance(noted, dict) else {}
     if before.get("sites") != now["sites"]:
         raise StudyError("the interrupted simulation had another --sites, where its ledgers are; give the same one")
     if before.get("patient_column") != now["patient_column"]:

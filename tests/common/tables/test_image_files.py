@@ -9,7 +9,7 @@ import pytest
 
 from common.columns.image import Image
 from common.errors import DataError
-from common.images.cells import pixels_of, pixels_text
+from common.images.cells import Pixels, pixels_of, pixels_text
 from common.images.png import png_of
 from common.tables import image_files, image_readers
 from common.tables.image_files import read_images
@@ -128,8 +128,13 @@ class TestReading:
         for name in ("one.npz", "other.npz"):
             np.savez_compressed(folder / name, images=images)
         monkeypatch.setattr(image_files, "MOST_BYTES", images.nbytes)
-        opened, archive_of = [], image_files.archive_of
-        monkeypatch.setattr(image_files, "archive_of", lambda file: opened.append(file.name) or archive_of(file))
+        opened, archive_of = list[str](), image_readers.archive_of
+
+        def noted(file: Path) -> Pixels:
+            opened.append(file.name)
+            return archive_of(file)
+
+        monkeypatch.setattr(image_files, "archive_of", noted)
         read(folder, "one.npz#0", "one.npz#1", "other.npz#0", "one.npz#2")
         assert opened == ["one.npz", "other.npz", "one.npz"]
 

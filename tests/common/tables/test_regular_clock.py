@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import StudyError
 from common.study.courses import times_of
-from common.study.schema import FIRST_VISIT, VISIT, VISITS
+from common.study.schema import FIRST_VISIT, VISIT, VISITS, Schema
 from common.study.study import parse_study
 from common.tables.visit_tables import long_table
 from common.tables.visits import check_visits, visit_rows
@@ -31,6 +31,15 @@ class TestTimes:
         # Hours end at 48, so three visits start at 46 at the latest.
         frame = pd.DataFrame({VISIT: ["1", "2", "3"], VISITS: ["3"] * 3, FIRST_VISIT: [47.5] * 3})
         assert times_of(frame, DECLARED).tolist() == [46.0, 47.0, 48.0]
+
+    def test_have_the_decimals_of_their_column(self) -> None:
+        column = {"name": "t", "kind": "numeric", "lower": 0, "upper": 0.3, "decimals": 1}
+        answer = {"name": "x", "kind": "boolean"}
+        declared = Schema.model_validate(
+            {"columns": [column, answer], "patient": "p", "time": "t", "most_visits": 4, "interval": 0.1}
+        )  # 3 times 0.1 is a little more than 0.3 in binary numbers
+        frame = pd.DataFrame({VISIT: list("1234"), VISITS: ["4"] * 4, FIRST_VISIT: [0.2] * 4})
+        assert times_of(frame, declared).map(repr).tolist() == ["0.0", "0.1", "0.2", "0.3"]
 
     def test_are_written(self) -> None:
         frame = pd.DataFrame(

@@ -16,6 +16,7 @@ from common.ledger.ledger import Ledger
 from common.run_events.events import PhaseStarted, RunEvent
 from simulations.federation import run as federation_run
 from simulations.federation.prepare import Prepared, prepare
+from simulations.federation.resuming import interrupted_run
 from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import clinic_study, clinic_tables
 
@@ -95,6 +96,13 @@ class TestResume:
             simulate(fresh(), interrupted / "out", replace(options, sites=None))
         with pytest.raises(StudyError, match="had another --patient-column"):
             simulate(replace(fresh(), patient_column="age"), interrupted / "out", options)
+
+    @pytest.mark.parametrize("content", ["[]", "{}", '{"run_id": 7}'])
+    def test_an_edited_folder_is_refused(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "run.json").write_text(content)
+        with pytest.raises(StudyError, match=r"run\.json' names no run; restore it"):
+            interrupted_run(tmp_path)
 
     def test_another_run_hears_of_the_interrupted_one(self, tmp_path: Path, interrupted: Path) -> None:
         with pytest.raises(PolicyRefusal, match="interrupted runs reserve a part, so continue them first"):
