@@ -51,7 +51,7 @@ def init(
         typer.Option(
             "--read",
             help="How the table is written, as KEY=VALUE, instead of detecting it: separator, quote, decimal, "
-            "thousands, encoding, comment, footer, sheet, database, schemas; repeatable.",
+            "thousands, encoding, comment, footer, sheet, database, schemas, timeout; repeatable.",
         ),
     ] = None,
     node: Annotated[

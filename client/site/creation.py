@@ -52,7 +52,7 @@ COMMENTS = {
     "ledger": "witness: file outside the state folder that names the ledger's last entry, so that an old copy of the "
     "folder is noticed",
     "read": "how the table is written, instead of detecting it: separator, quote, decimal, thousands, "
-    "encoding, comment, footer, sheet, database, schemas",
+    "encoding, comment, footer, sheet, database, schemas, timeout",
     "images": "a table [images.COLUMN] for each column whose cells name image files: folder, size, how to read them "
     "(docs/images.md)",
     "timing": "grid_s: replies from records leave at multiples of this number of seconds; above a round's time",

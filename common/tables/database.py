@@ -1,11 +1,13 @@
 """Reading the rows of an SQL query through SQLAlchemy (extra `database`): PostgreSQL, SQLite, DuckDB and others.
 
 The file of such a table holds the text of the query and ends in `.sql`; `database` in `[read]` names the database. The
-connection only reads where the database can be told so: give it an account that may only read in any case.
+connection only reads where the database can be told so: give it an account that may only read in any case. A query is
+one SELECT, and on DuckDB it reaches no file but the database.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,18 @@ FILES = ("sqlite", "duckdb")
 
 ABOUT_THE_QUERY = frozenset({"CatalogException", "BinderException", "ParserException"})
 """Errors of DuckDB whose text is about the query; others may quote a cell."""
+
+MINUTES = 60
+"""Most minutes that a query may work on PostgreSQL unless `timeout` says otherwise; so long it may hold back others."""
+
+TOO_LONG = "57014"
+"""SQLSTATE of a query that PostgreSQL ended."""
+
+FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w+|.)?", re.DOTALL)
+"""Blanks and comments, then the word that says what a statement does."""
+
+READS = frozenset({"SELECT", "WITH", "FROM", "TABLE", "VALUES", "("})
+"""First words of statements that read a table; on DuckDB, one may begin with FROM."""
 
 QUERY_STATES = ("42", "3D", "3F", "08", "28")
 """Classes of SQLSTATE whose text names parts of the query, the account or the connection, and no cell."""
@@ -44,7 +58,9 @@ def query_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
             cell.
     """
     query = path.read_text(encoding="utf-8-sig").strip().rstrip(";")
+    _refuse_other(query)
     with connected(reading) as connection:
+        _refuse_several(connection, query)
         options = {"stream_results": True, "max_row_buffer": rows, "no_parameters": True}
         result = connection.execution_options(**options).exec_driver_sql(query)
         if not result.returns_rows:
@@ -75,12 +91,11 @@ def connected(reading: Reading) -> Iterator[Any]:
     engine = _engine(sqlalchemy, url)
     try:
         with engine.connect() as connection:
-            _read_only(connection, url)
+            _read_only(connection, url, reading.timeout or MINUTES)
             _search_in(connection, url, reading.schema_names)
             yield connection
     except sqlalchemy.exc.SQLAlchemyError as problem:
-        shown = url.render_as_string(hide_password=True)
-        raise DataError(f"the query fails on {shown} ({_cause(problem)}); correct the query or the database") from None
+        raise _failure(problem, url.render_as_string(hide_password=True), reading.timeout or MINUTES) from None
     finally:
         engine.dispose()
 
@@ -109,11 +124,47 @@ def _engine(sqlalchemy: Any, url: Any) -> Any:
         ) from None
 
 
-def _read_only(connection: Any, url: Any) -> None:
-    """Have the database refuse every change during this connection, where it knows how."""
+def _refuse_other(query: str) -> None:
+    """Raise `DataError` for a statement that is not there to read a table, such as COPY, ATTACH, INSTALL or DELETE."""
+    match = FIRST_WORD.match(query)
+    word = (match.group(1) or "" if match else "").upper()
+    if word not in READS:
+        shown = f"begins with {word}" if word.isidentifier() and len(word) <= 20 else "is not one SELECT statement"
+        raise DataError(f"the query {shown}, which is refused; write one SELECT statement, which may begin with WITH")
+
+
+def _refuse_several(connection: Any, query: str) -> None:
+    """Raise `DataError` for several statements on DuckDB; PostgreSQL and SQLite refuse them as they run."""
+    if connection.dialect.name != "duckdb":
+        return
+    duckdb = load("duckdb", "database")
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error:
+        return  # the database says what is wrong in it
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise DataError("the query holds another statement than one SELECT, which is refused; write one SELECT")
+
+
+def _read_only(connection: Any, url: Any, minutes: int) -> None:
+    """Have the database refuse every change during this connection, where it knows how.
+
+    DuckDB also refuses every file but the database, and every extension that is not part of it.
+
+    Args:
+        connection: a connection that has done nothing yet.
+        url: URL of the database.
+        minutes: most that a query may work, on PostgreSQL.
+    """
     match url.get_backend_name():
         case "postgresql":
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {60_000 * minutes:.0f}")
+        case "duckdb":
+            # All connections of a process to a file share their settings, so that another one may have locked them.
+            if not connection.exec_driver_sql("SELECT current_setting('lock_configuration')").scalar():
+                connection.exec_driver_sql("SET enable_external_access = false")
+                connection.exec_driver_sql("SET lock_configuration = true")
         case "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
 
@@ -139,6 +190,28 @@ def _search_in(connection: Any, url: Any, names: Sequence[str]) -> None:
             connection.exec_driver_sql(f"SET search_path = '{','.join(names)}'")
         case other:
             raise DataError(f"'schemas' is declared, which fedsynth cannot set on {other}; remove it")
+
+
+def _failure(problem: Any, database: str, minutes: int) -> DataError:
+    """Return the error about a query that fails; it quotes no cell.
+
+    Args:
+        problem: what SQLAlchemy raised.
+        database: URL of the database without its password.
+        minutes: most that a query may work, on PostgreSQL.
+    """
+    cause = getattr(problem, "orig", None) or problem
+    if getattr(cause, "sqlstate", None) == TOO_LONG:
+        return DataError(
+            f"the query was ended on {database}; the most that one may work is {minutes} minutes: make it simpler, add "
+            "an index, or declare timeout = MINUTES in [read]"
+        )
+    if type(cause).__name__ == "PermissionException":
+        return DataError(
+            f"the query asks for a file, an address or an extension outside of {database}, which is refused; load the "
+            "records into the database first"
+        )
+    return DataError(f"the query fails on {database} ({_cause(problem)}); correct the query or the database")
 
 
 def _cause(problem: Any) -> str:

@@ -34,7 +34,7 @@ DIALECT = frozenset({"separator", "quote", "decimal", "thousands", "encoding", "
 """Keys of `Reading` that are about CSV files."""
 
 
-DATABASE = frozenset({"database", "schemas"})
+DATABASE = frozenset({"database", "schemas", "timeout"})
 """Keys of `Reading` that are about databases."""
 
 OMOP = ".toml"

@@ -18,9 +18,11 @@ MARKS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "point": ".", 
 WORDS = {mark: word for word, mark in MARKS.items()}
 """Words for marks, for messages."""
 
-
 SCHEMAS = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*\s*(,\s*[A-Za-z_][A-Za-z0-9_]*\s*)*")
 """Names of schemas with commas between them. They stand in SQL, so that no other character is let in."""
+
+NUMBERS = ("footer", "timeout")
+"""Keys whose values are whole numbers."""
 
 
 class Reading(Frozen):
@@ -37,6 +39,7 @@ class Reading(Frozen):
         sheet: name of an Excel sheet; the only one unless declared.
         database: URL of the database that the query in a `.sql` file or an OMOP study is for, as SQLAlchemy writes it.
         schemas: schemas of the database in which tables are looked up, in this order, with commas between them.
+        timeout: most minutes that a query may work on PostgreSQL; 60 unless declared.
     """
 
     separator: str | None = Field(default=None, min_length=1, max_length=1)
@@ -49,6 +52,7 @@ class Reading(Frozen):
     sheet: str | None = Field(default=None, min_length=1)
     database: str | None = Field(default=None, min_length=1)
     schemas: str | None = Field(default=None, min_length=1)
+    timeout: int | None = Field(default=None, ge=1, le=1440)
 
     @field_validator("separator", "decimal", "thousands", mode="before")
     @classmethod
@@ -102,7 +106,7 @@ def parse_reading(texts: Iterable[str]) -> Reading:
         key, equals, value = text.partition("=")
         if not equals or key in values:
             raise StudyError("--read takes KEY=VALUE, each key once, such as --read separator=semicolon")
-        values[key] = int(value) if key == "footer" and value.isdecimal() else value
+        values[key] = int(value) if key in NUMBERS and value.isdecimal() else value
     try:
         return Reading.model_validate(values)
     except ValidationError as problem:

@@ -12,7 +12,7 @@ ReadOptions = Annotated[
     typer.Option(
         "--read",
         help="How the tables are written, as KEY=VALUE, instead of detecting it: separator, quote, decimal, "
-        "thousands, encoding, comment, footer, sheet, database, schemas; repeatable.",
+        "thousands, encoding, comment, footer, sheet, database, schemas, timeout; repeatable.",
     ),
 ]
 Database = Annotated[

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy
 
 from common.errors import DataError
+from common.tables.database import connected
 from common.tables.formats import read_parts, read_table
 from common.tables.reading import Reading
 from tests.testbeds.databases import postgres
@@ -71,6 +72,67 @@ def test_nothing_in_the_database_can_be_changed(database: str, query: Path) -> N
         read_table(query, Reading(database=database))
     query.write_text("SELECT count(*) AS n FROM patients")
     assert read_table(query, Reading(database=database))["n"].tolist() == ["3"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COPY patients TO '{out}'",
+        "-- a comment\nATTACH '{out}' AS other",
+        "/* SELECT */ install httpfs",
+        "VACUUM INTO '{out}'",
+        "PRAGMA query_only = OFF",
+        "CREATE TABLE copied AS SELECT * FROM patients",
+        "",
+    ],
+)
+def test_only_a_select_is_a_query(query: Path, tmp_path: Path, statement: str) -> None:
+    query.write_text(statement.format(out=tmp_path / "out"))
+    with pytest.raises(DataError, match="write one SELECT statement"):
+        read_table(query, Reading(database="sqlite:////nowhere/t.db"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "query_text", ["SELECT 1 AS n; SELECT 2 AS n", "SELECT 1 AS n; DROP TABLE patients", "COMMIT; SELECT 1 AS n"]
+)
+def test_a_query_is_one_statement(database: str, query: Path, query_text: str) -> None:
+    query.write_text(query_text)
+    with pytest.raises(DataError):
+        read_table(query, Reading(database=database))
+    query.write_text("SELECT count(*) AS n FROM patients")
+    assert read_table(query, Reading(database=database))["n"].tolist() == ["3"]
+
+
+@pytest.mark.parametrize(
+    "query_text",
+    ["SELECT * FROM '{file}'", "SELECT * FROM read_csv('{file}')", "FROM read_text('{file}')", "FROM glob('{file}')"],
+)
+def test_duckdb_reads_no_other_file(tmp_path: Path, query: Path, query_text: str) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    duckdb.connect(str(tmp_path / "t.db")).close()
+    (tmp_path / "other.csv").write_text("cell\n7777123\n")
+    query.write_text(query_text.format(file=tmp_path / "other.csv"))
+    with pytest.raises(DataError, match="which is refused; load the records") as caught:
+        read_table(query, Reading(database=f"duckdb:///{tmp_path}/t.db"))
+    assert "7777123" not in str(caught.value)
+
+
+def test_duckdb_cannot_be_set_otherwise(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    duckdb.connect(str(tmp_path / "t.db")).close()
+    reading = Reading(database=f"duckdb:///{tmp_path}/t.db")
+    with pytest.raises(DataError), connected(reading) as connection, connected(reading):
+        connection.exec_driver_sql("SET enable_external_access = true")
+
+
+def test_postgresql_ends_a_query_that_takes_too_long(server: str, query: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected(Reading(database=server, timeout=7)) as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "7min"
+    monkeypatch.setattr("common.tables.database.MINUTES", 0.001)
+    query.write_text("SELECT pg_sleep(5)")
+    with pytest.raises(DataError, match="declare timeout"):
+        read_table(query, Reading(database=server))
 
 
 def test_a_wrong_query_names_what_is_wrong_in_it(database: str, query: Path) -> None:
