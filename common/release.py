@@ -5,7 +5,9 @@ All of it is post-processing of the released sums.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,27 @@ from common.tables.conforming import format_table
 
 IMAGES = "images"
 """Folder of images beside a synthetic table."""
+
+TABLES = ("synthetic.csv", "visits.csv", "patients.csv")
+"""Names of a run's tables."""
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every table in a run's folder, and of its images, by name.
+
+    That of the images is of the lines that `sha256sum images/*` prints: `sha256sum images/* | sha256sum` gives it.
+    """
+    files = {name: _sha256(folder / name) for name in TABLES if (folder / name).is_file()}
+    images = sorted(folder.glob(f"{IMAGES}/*.png"))
+    if images:
+        lines = "".join(f"{_sha256(path)}  {IMAGES}/{path.name}\n" for path in images)
+        files[IMAGES] = hashlib.sha256(lines.encode()).hexdigest()
+    return files
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,7 +31,7 @@ from common.planning.planner import make_plan
 from common.planning.public_run import PublicRun
 from common.protocol.seals import seal_request
 from common.protocol.signing import Identity
-from common.release import draw_images, written_table
+from common.release import digests_of, draw_images, written_table
 from common.run_events.events import (
     Emit,
     ReleaseWritten,
@@ -169,6 +169,7 @@ def coordinate(
     record = run_record(study, plan, outcome, is_simulation=config.is_simulation)
     table = release(model, run_folder, rows, is_simulation=config.is_simulation)
     record |= {"run_id": config.run_id, "redrawn": model.rule_violations(rows, release_seed(study))}
+    record["files"] = digests_of(run_folder.path)
     record |= evaluate(model, run_folder, table)
     emit(ReleaseWritten(rows=rows))
     seconds = round(time.monotonic() - started, 3)

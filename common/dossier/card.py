@@ -6,6 +6,8 @@ import math
 
 from common.dossier.facts import Cohort, RunFacts
 from common.dossier.parts import Grid, Item, Section
+from common.omop.sql import digest
+from common.omop.words import taken_by_query
 from common.privacy import accountant
 from common.privacy.meaning import SUSPICION, suspicion_after
 from common.study.study import Study
@@ -114,6 +116,7 @@ def data_card(facts: RunFacts) -> Section:
             "docs/privacy.md",
         ),
         Item("Trust", trust(study), "model/study.toml"),
+        *_table_items(facts),
         *(Item("Warning", warning, "run.json") for warning in record.get("warnings", ())),
         *(Item("Known weakness", finding, "report.json") for finding in findings),
         Item("Intended use"),
@@ -134,8 +137,34 @@ def data_card(facts: RunFacts) -> Section:
         (
             Grid("Hospitals", ("hospital", "declared rows", "epsilon of this run", "delta"), hospitals, "run.json"),
             Grid("Columns that hospitals read", ("column", "kind", "meaning"), columns, "model/study.toml"),
+            *_source_grids(study),
         ),
     )
+
+
+def _table_items(facts: RunFacts) -> list[Item]:
+    """Return where the hospitals' tables come from, if the study says so, and which files the run wrote."""
+    items = []
+    if facts.study.extraction is not None:
+        source = (
+            "Each hospital takes it from its OMOP database (Common Data Model 5.3 or 5.4) by the SQL texts below; "
+            f"definitions and texts together have the SHA-256 {digest(facts.study.extraction)}"
+        )
+        items.append(Item("Source of the hospitals' tables", source, "model/study.toml"))
+    files = facts.record.get("files", {})
+    if files:
+        listed = "; ".join(f"{name} {sha256}" for name, sha256 in sorted(files.items()))
+        items.append(Item("SHA-256 of what the run released", listed, "run.json"))
+    return items
+
+
+def _source_grids(study: Study) -> tuple[Grid, ...]:
+    """Return what each SQL text takes from an OMOP database; nothing for other studies."""
+    if study.extraction is None:
+        return ()
+    head = ("study cohort, visits or column", "what is taken; numbers in brackets are concepts", "SHA-256 of the SQL")
+    rows = tuple(taken_by_query(study.extraction))
+    return (Grid("What is taken from the OMOP databases", head, rows, "model/study.toml"),)
 
 
 def _cohort_items(cohort: Cohort) -> list[Item]:

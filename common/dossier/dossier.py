@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import FileSystemLoader
 
 from common.dossier.card import data_card, summary
-from common.dossier.facts import RunFacts, address
+from common.dossier.facts import RunFacts, address, check_tables
 from common.dossier.guidance import nist
 from common.dossier.law import european, gdpr, hipaa
 from common.dossier.parts import Section
@@ -40,11 +40,12 @@ def write_dossier(facts: RunFacts, out: Path, *, force: bool = False) -> tuple[P
         force: replace an earlier dossier.
 
     Raises:
-        StudyError: a dossier is there already, or the folder cannot be written.
+        StudyError: a dossier is there already, a table was changed after the run, or the folder cannot be written.
     """
     taken = [name for name in NAMES if (out / name).exists()]
     if taken and not force:
         raise StudyError(f"'{out / taken[0]}' exists; people may have written into it; choose another --out or --force")
+    check_tables(facts)
     sections = sections_of(facts)
     base = os.path.relpath(facts.folder.resolve(), out.resolve())
     texts = (to_html(facts, sections, base), to_json(facts, sections), turtle(facts, base))

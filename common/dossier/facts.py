@@ -10,13 +10,11 @@ from urllib.parse import quote
 
 from common.errors import StudyError
 from common.planning.plan import Plan
+from common.release import TABLES, digests_of
 from common.study.study import Study, read_study
 from common.system.folder import RunFolder
 
 RUN, REPORT, AUDIT = "run.json", "report.json", "audit.json"
-
-TABLES = ("synthetic.csv", "visits.csv", "patients.csv")
-"""Names of a run's tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +105,17 @@ def read_run(folder: Path) -> RunFacts:
     if (study.fingerprint, plan.digest) != (record.get("fingerprint"), record.get("plan")):
         raise StudyError(f"model and {RUN} in '{folder}' are of different runs; restore the folder as the run left it")
     return RunFacts(folder, record, study, plan, files.read_json(REPORT))
+
+
+def check_tables(facts: RunFacts) -> None:
+    """Raise `StudyError` for a table or image that is not as the run wrote it; one that is elsewhere is not checked."""
+    written = facts.record.get("files", {})
+    for name, sha256 in digests_of(facts.folder).items():
+        if name in written and sha256 != written[name]:
+            raise StudyError(
+                f"'{facts.folder / name}' was changed after the run, by its SHA-256 in {RUN}; restore it, or remove it "
+                "from the folder to describe the run without it"
+            )
 
 
 def read_audit(path: Path, study: Study) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from common.omop.definitions import Extraction, Feature, Selection, StudyCohort, Visits
-from common.omop.sql import digest, queries
+from common.omop.sql import COHORT, VISITS, digest, queries
 
 RESULTS = {
     "any": "whether there is one",
@@ -28,7 +28,17 @@ def what_is_taken(extraction: Extraction) -> list[str]:
     ]
     if extraction.visits is not None:
         lines.append(_visits(extraction.visits))
-    return [*lines, *(f"    {_feature(feature)}" for feature in extraction.features)]
+    columns = ((json.dumps(feature.name, ensure_ascii=False), _feature(feature)) for feature in extraction.features)
+    return [*lines, *(f"    {name}: {what}" for name, what in columns)]
+
+
+def taken_by_query(extraction: Extraction) -> list[tuple[str, str, str]]:
+    """Return of every SQL text its title, what it takes in words, and its SHA-256, in the order of `queries`."""
+    words = {COHORT: _cohort(extraction.study_cohort).removesuffix(" The columns are:")}
+    if extraction.visits is not None:
+        words[VISITS] = _visits(extraction.visits)
+    words |= {feature.name: _feature(feature) for feature in extraction.features}
+    return [(query.title, words[query.title], query.sha256) for query in queries(extraction)]
 
 
 def sql_lines(extraction: Extraction) -> list[str]:
@@ -55,14 +65,14 @@ def _visits(visits: Visits) -> str:
 
 
 def _feature(feature: Feature) -> str:
-    name = json.dumps(feature.name, ensure_ascii=False)
+    """Return what a feature's column is."""
     if feature.domain == "person":
-        return f"{name}: {feature.field} of the person{_labels(feature)}"
+        return f"{feature.field} of the person{_labels(feature)}"
     assert feature.summary is not None, "checked by the feature"
     window = "" if feature.window is None else f" on day {feature.window[0]} to {feature.window[1]}"
     units = ", ".join(f"[{unit}] times {factor!r}" for unit, factor in feature.units.items())
     values = {"number": f", as a number in units {units}", "days": ", as its day"}.get(feature.result, _labels(feature))
-    return f"{name}: {feature.domain} of {_concepts(feature)}{window}: {RESULTS[feature.summary]}{values}"
+    return f"{feature.domain} of {_concepts(feature)}{window}: {RESULTS[feature.summary]}{values}"
 
 
 def _labels(feature: Feature) -> str:

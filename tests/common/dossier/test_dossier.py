@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -20,11 +21,13 @@ from common.dossier.facts import Cohort, RunFacts, read_audit, read_run
 from common.dossier.parts import Item
 from common.dossier.turtle import LEFT_TO_HOLDER, turtle
 from common.errors import StudyError
+from common.omop.sql import digest, queries
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.healthdcat_shapes import SHAPES
+from tests.testbeds.omop_database import omop_study
 
 ROOT = Path(__file__).parents[3]
 FINDING = {"name": "pairs", "target": "counts", "claimed": 3.0, "epsilon_lower": 1.25, "is_refuted": False}
@@ -141,6 +144,32 @@ def test_a_simulation_claims_no_bound(run: Path) -> None:
 def test_safe_harbor_finds_what_a_column_declares(run: Path) -> None:
     (hipaa,) = (section for section in sections_of(read_run(run)) if section.key == "hipaa")
     assert {row[0]: row[2] for row in hipaa.grids[0].rows}["C"] == "age"
+
+
+def test_the_data_card_names_the_released_table_by_its_digest(run: Path) -> None:
+    sha256 = hashlib.sha256((run / "synthetic.csv").read_bytes()).hexdigest()
+    assert f"synthetic.csv {sha256}" in [item.answer for item in card.data_card(read_run(run)).items]
+
+
+def test_a_table_that_was_changed_is_refused(copy: Path, tmp_path: Path) -> None:
+    with (copy / "synthetic.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(StudyError, match=r"synthetic\.csv' was changed"):
+        write_dossier(read_run(copy), tmp_path / "changed")
+    assert not (tmp_path / "changed").exists()
+
+
+def test_the_data_card_says_what_is_taken_from_omop(run: Path) -> None:
+    facts = read_run(run)
+    assert len(card.data_card(facts).grids) == 2
+    study = omop_study()
+    assert study.extraction is not None
+    grids = card._source_grids(study)
+    assert [row[0] for row in grids[0].rows] == ["[study_cohort]", "sex", "glucose", "bleed"]
+    assert [row[2] for row in grids[0].rows] == [query.sha256 for query in queries(study.extraction)]
+    assert grids[0].rows[3][1] == "condition of [20] or below on day 1 to 90: whether there is one"
+    (source,) = (item for item in card._table_items(replace(facts, study=study)) if item.source == "model/study.toml")
+    assert digest(study.extraction) in source.answer
 
 
 def test_a_hospital_adds_its_ledger(run: Path) -> None:
