@@ -10,13 +10,11 @@ from collections import Counter
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from common.omop.domains import DAY, PERSON_CONCEPTS, PERSON_ID, EventDomain
+from common.omop.entries import LARGEST_CONCEPT, check_values, check_window
 from common.settings import Frozen, Readable, is_unset
-
-LARGEST_CONCEPT = 2**31 - 1
-"""Concept ids are 32-bit integers; those above two billion are a hospital's own."""
 
 LONGEST_DAYS = 36_525
 """Most days of a window before or after the index date: a hundred years."""
@@ -107,9 +105,13 @@ class Visits(Selection):
     most_visits: int
     keep_visits: Literal["first", "last", "thinned"] | None = None
 
+    @field_validator("window", mode="before")
+    @classmethod
+    def _pair(cls, window: Any) -> Any:
+        return check_window(window, "[visits]")
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_window(self.window, "[visits]")
         if self.window[0] == self.window[1]:
             raise ValueError("[visits] window is one day; widen it, or use features with summary 'last'")
         return self
@@ -128,7 +130,7 @@ class Feature(Selection):
     """
 
     name: Readable = Field(min_length=1, max_length=128)
-    domain: Literal["person"] | EventDomain
+    domain: Literal["person", EventDomain]
     field: Literal["sex", "race", "ethnicity", "age", "year of birth"] | None = None
     window: tuple[Days, Days] | None = Field(default=None, strict=False)
     summary: Summary | None = None
@@ -145,19 +147,23 @@ class Feature(Selection):
 
     @field_validator("values", mode="before")
     @classmethod
-    def _lists(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {key: tuple(value) if isinstance(value, list) else (value,) for key, value in values.items()}
+    def _lists(cls, values: Any, others: ValidationInfo) -> Any:
+        return check_values(values, f"feature '{others.data.get('name', '')}'")
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _pair(cls, window: Any, others: ValidationInfo) -> Any:
+        return check_window(window, f"feature '{others.data.get('name', '')}'")
 
     @field_validator("units")
     @classmethod
-    def _factors(cls, units: dict[str, float]) -> dict[str, float]:
+    def _factors(cls, units: dict[str, float], others: ValidationInfo) -> dict[str, float]:
+        whose = f"feature '{others.data.get('name', '')}'"
         for key, factor in units.items():
             if not (key.isascii() and key.isdecimal() and int(key) <= LARGEST_CONCEPT and str(int(key)) == key):
-                raise ValueError(f"units: '{key}' is no concept id of a unit; write units = {{ 8840 = 1.0 }}")
+                raise ValueError(f"{whose}, units: '{key}' is no concept id of a unit; write units = {{ 8840 = 1.0 }}")
             if not 1e-9 <= factor <= 1e9:
-                raise ValueError(f"units: factor {factor:g} of unit {key} is not from 1e-9 to 1e9; correct it")
+                raise ValueError(f"{whose}: factor {factor:g} of unit {key} is not from 1e-9 to 1e9; correct it")
         return units
 
     @model_validator(mode="after")
@@ -194,8 +200,6 @@ class Feature(Selection):
         if self.is_of_visit != (self.window is None):
             remedy = "its window is that of [visits]; remove window" if self.is_of_visit else "add window = [-365, 0]"
             raise ValueError(f"feature '{self.name}' with summary '{self.summary}': {remedy}")
-        if self.window is not None:
-            _check_window(self.window, f"feature '{self.name}'")
         if self.domain in ("measurement", "observation"):
             if self.summary in ("first", "last", "mean") and not (self.units or self.values):
                 raise ValueError(
@@ -273,11 +277,6 @@ def straddles(feature: Feature, target: Feature) -> bool:
     if feature.window is None or target.window is None or target.window[0] < 0:
         return False
     return feature.window[0] < target.window[0] <= feature.window[1]
-
-
-def _check_window(window: tuple[int, int], whose: str) -> None:
-    if window[0] > window[1]:
-        raise ValueError(f"{whose}: window = [{window[0]}, {window[1]}] ends before it starts; write the earlier first")
 
 
 def _refuse_overlap(one: Feature, other: Feature) -> None:

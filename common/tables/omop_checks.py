@@ -129,7 +129,7 @@ def _check_concepts(ask: Ask, extraction: Extraction) -> list[str]:
 
 
 def _unknown_values(ask: Ask, features: Iterable[Feature]) -> list[str]:
-    """Return notices about concepts of labels and units that the vocabulary lacks: values may still use them."""
+    """Return notices about concepts of labels and units that the vocabulary lacks, and about units that are none."""
     notices = []
     for feature in features:
         labels = {concept for concepts in feature.values.values() for concept in concepts}
@@ -138,6 +138,10 @@ def _unknown_values(ask: Ask, features: Iterable[Feature]) -> list[str]:
         unknown = [concept for concept in listed if concept not in known]
         if unknown:
             notices.append(f"feature '{feature.name}': the vocabulary lacks concept {_shown(unknown)} of its values")
+        for unit in sorted(int(unit) for unit in feature.units if int(unit) in known):
+            name, domain, _ = known[unit]
+            if domain != "Unit":
+                notices.append(f"feature '{feature.name}': unit {unit} ({name}) is of domain {domain}, not Unit")
     return notices
 
 

@@ -97,6 +97,13 @@ class TestTable:
 
 
 class TestRefusal:
+    def test_a_unit_that_is_none_gives_a_notice(self, tmp_path: Path) -> None:
+        reading, notices = omop_database(tmp_path / "cdm.duckdb", persons=3), list[str]()
+        study = omop_study(("units = { 50 = 1.0 }", "units = { 50 = 1.0, 40 = 2.0, 77 = 1.0 }"))
+        table(study, reading, notices)
+        assert "feature 'glucose': unit 40 (ward) is of domain Visit, not Unit" in notices
+        assert any("lacks concept" in notice and "77" in notice for notice in notices)
+
     def test_a_cell_of_another_type_is_not_quoted(self, tmp_path: Path) -> None:
         text = (
             "ALTER TABLE person ALTER gender_concept_id TYPE VARCHAR",
