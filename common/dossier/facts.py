@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from common.errors import StudyError
@@ -15,6 +15,10 @@ from common.study.study import Study, read_study
 from common.system.folder import RunFolder
 
 RUN, REPORT, AUDIT = "run.json", "report.json", "audit.json"
+
+
+FINDING = frozenset({"name", "target", "claimed", "epsilon_lower", "is_refuted"})
+"""What a dossier repeats of each finding of an audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +129,19 @@ def read_audit(path: Path, study: Study) -> dict[str, Any]:
         StudyError: the file is not such a file, or is about another study.
     """
     facts = RunFolder(path.parent).read_json(path.name) if path.is_file() else None
-    if not isinstance(facts, dict) or not isinstance(facts.get("findings"), list):
+    if not _is_audit(facts):
         raise StudyError(f"'{path}' is not an {AUDIT} of `fedsynth audit`; name that file")
     if facts.get("fingerprint") != study.fingerprint:
         raise StudyError(f"'{path}' is about another study; run `fedsynth audit --study` with the study of the run")
     return facts
+
+
+def _is_audit(facts: Any) -> TypeGuard[dict[str, Any]]:
+    """Return whether a document has all that a dossier repeats of an audit; infinite figures are null there."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("findings"), list):
+        return False
+    is_whole = isinstance(facts.get("verdict"), str) and isinstance(facts.get("confidence"), float)
+    return is_whole and all(isinstance(finding, dict) and finding.keys() >= FINDING for finding in facts["findings"])
 
 
 def address(base: str, name: str) -> str:

@@ -70,9 +70,14 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
     """
     from common.synthesizers.maximum_entropy.posterior import PosteriorSettings, posterior_codes  # torch
 
+    if public.study.has_visits:
+        raise StudyError(
+            f"rows of study {public.study.name} are visits, several of a patient; --datasets and `combine` need one "
+            "row for each patient, since textbook variances take rows as independent: leave --datasets out"
+        )
     measurements = measurements_of(public)
-    if measurements is None or public.study.has_visits:
-        raise StudyError("--datasets needs a run that counted tables of columns, with one row per patient")
+    if measurements is None:
+        raise StudyError("--datasets needs a run that counted tables of columns; this one counted none")
     with writing(out):
         folder = RunFolder(out)
         folder.write(STUDY, public.study.to_toml())

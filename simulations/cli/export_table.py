@@ -27,7 +27,7 @@ def export(
         Path | None,
         typer.Option(
             help="File (TOML) that says where columns go, or `heart-disease` or `follow-up` for the built-in studies. "
-            "Default: every column is an observation."
+            "Default: columns of an OMOP study keep its concepts; any other column is an observation."
         ),
     ] = None,
     file_format: Annotated[
@@ -42,9 +42,12 @@ def export(
     """
     from common.export.exporting import ExportTarget
     from common.export.exporting import export as write_export
+    from common.export.omop_study import default_mapping
 
-    target, where = ExportTarget.of(to, file_format), _mapping(mapping)
+    target = ExportTarget.of(to, file_format)
+    given = None if mapping is None else _mapping(mapping)
     provenance = _of_run(run) if study is None else _of_study(study)
+    where = given or default_mapping(provenance.study)
     if study is not None:
         out_console.print(
             "note nothing shows that a table without its run is synthetic: never export records of patients so",
@@ -58,14 +61,12 @@ def export(
     out_console.print(f"Wrote {escape(str(folder))}.", soft_wrap=True, highlight=False)
 
 
-def _mapping(path: Path | None) -> ExportMapping:
-    """Return the mapping of a file, that of a built-in study by its name, or one that sends all to observations."""
+def _mapping(path: Path) -> ExportMapping:
+    """Return the mapping of a file, or that of a built-in study by its name."""
     from importlib import resources
 
-    from common.export.mapping import ExportMapping, parse_mapping, read_mapping
+    from common.export.mapping import parse_mapping, read_mapping
 
-    if path is None:
-        return ExportMapping()
     built_in = resources.files("simulations") / "studies" / f"{path}.export.toml"
     if not path.exists() and str(path) in ("heart-disease", "follow-up"):
         return parse_mapping(built_in.read_text(encoding="utf-8"), "the built-in export mapping")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from common.dossier.parts import Item
 from common.dossier.turtle import LEFT_TO_HOLDER, turtle
 from common.errors import StudyError
 from common.omop.sql import digest, queries
+from common.system.folder import RunFolder
+from simulations.audit.run import Report
+from simulations.audit.trials import Finding
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import simulate
@@ -243,6 +247,26 @@ class TestAudit:
         page = to_html(facts, sections_of(facts))
         assert "<td>pairs</td><td>counts</td><td>3.000</td><td>1.250</td><td>no</td>" in page
         assert "at 99.9 % confidence" in page
+
+    def test_one_as_the_audit_writes_it_is_accepted(self, run: Path, tmp_path: Path) -> None:
+        facts = read_run(run)
+        known = Finding(
+            name="pairs", target="counts", delta=1e-5, claimed=3.0, family_claimed=2.0, direct=1.5, implied=1.25,
+            one_run=None, one_run_delta=None, one_run_claimed=None, confidence=0.999, trials=9, seconds=0.1,
+        )  # fmt: skip
+        unbounded = replace(known, name="rounds", claimed=math.inf)
+        report = Report(facts.study.name, facts.study.fingerprint, "north", 0, 0.999, 1.0, 1.0, (known, unbounded))
+        path = RunFolder(tmp_path).write_json("audit.json", report.as_document())
+        result = fedsynth("dossier", str(run), "--audit", str(path), "--out", str(tmp_path / "out"))
+        assert result.exit_code == 0, output_of(result)
+        page = (tmp_path / "out" / "dossier.html").read_text()
+        assert "<td>pairs</td><td>counts</td><td>3.000</td><td>1.500</td><td>no</td>" in page
+        assert "<td>rounds</td><td>counts</td><td>infinite</td><td>1.500</td><td>no</td>" in page
+
+    @pytest.mark.parametrize("changes", [{"findings": [{}]}, {"findings": [3]}, {"verdict": None}, {"confidence": 1}])
+    def test_one_that_lacks_something_is_named(self, run: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+        with pytest.raises(StudyError, match="name that file"):
+            self.facts(run, tmp_path, **changes)
 
     def test_one_of_another_study_is_refused(self, run: Path, tmp_path: Path) -> None:
         with pytest.raises(StudyError, match="about another study"):

@@ -9,7 +9,9 @@ import duckdb
 from common.export.exporting import ExportTarget, export
 from common.export.mapping import ExportMapping, parse_mapping
 from common.export.omop_files import DATABASE
+from common.export.omop_study import default_mapping
 from common.export.provenance import Provenance
+from common.export.restoring import read_export, restore
 from common.study.study import parse_study
 from common.tables.formats import read_table
 from common.tables.omop import read_omop
@@ -17,6 +19,7 @@ from common.tables.parts import Part
 from common.tables.reading import Reading
 from tests.testbeds.eunomia import TABLES, VOCABULARY
 from tests.testbeds.exports import flat_mapping, flat_study, visits_provenance, write_flat_table, write_visits
+from tests.testbeds.omop_database import BLEED, GLUCOSE, MG, omop_study
 
 CRP, SMOKER, WEIGHT = 3020460, 4209423, 3025315
 
@@ -105,6 +108,26 @@ def read_again(table: Path, provenance: Provenance, mapping: ExportMapping, stud
     extraction = parse_study(study).extraction
     assert extraction is not None
     return read_omop(extraction, Reading(database=f"duckdb:///{out / DATABASE}"))
+
+
+def test_an_omop_study_keeps_its_concepts_without_a_mapping(tmp_path: Path) -> None:
+    study = omop_study()
+    table = tmp_path / "synthetic.csv"
+    table.write_text("sex,glucose,bleed\nfemale,101,yes\nmale,,no\n")
+    export(table, Provenance(study, 3.0), default_mapping(study), ExportTarget.of("omop", "duckdb"), tmp_path / "out")
+    with duckdb.connect(str(tmp_path / "out" / DATABASE), read_only=True) as database:
+
+        def rows(query: str) -> list[tuple[object, ...]]:
+            return list(database.execute(query).fetchall())
+
+        assert rows("SELECT gender_concept_id FROM person ORDER BY 1") == [(8507,), (8532,)]
+        of_measurement = "measurement_concept_id, value_as_number, unit_concept_id"
+        assert rows(f"SELECT {of_measurement} FROM measurement WHERE value_as_number > 0") == [(GLUCOSE, 101.0, MG)]
+        bleeds = f"SELECT value_as_string FROM observation WHERE observation_concept_id = {BLEED} ORDER BY 1"
+        assert rows(bleeds) == [("no",), ("yes",)]
+    out, again = tmp_path / "out", tmp_path / "again"
+    restore(read_export(out), again)
+    assert (again / "synthetic.csv").read_bytes() == table.read_bytes()
 
 
 def test_features_of_a_flat_export_are_its_cells(tmp_path: Path) -> None:

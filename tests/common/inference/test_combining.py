@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,12 @@ import pytest
 
 from common.errors import StudyError
 from common.inference.combining import pool
+from common.inference.datasets import DatasetFacts, write_datasets
 from common.inference.estimands import Estimand, log_odds_ratio, logistic_slope, parse_estimand
+from common.planning.phases import PublicRun
+from common.planning.planner import make_plan
 from tests.testbeds.clinic import clinic_study
+from tests.testbeds.visits import visits_study
 
 SCHEMA = clinic_study().table
 
@@ -87,3 +92,11 @@ class TestEstimands:
     def test_other_texts_are_refused(self, kind: str, text: str, words: str) -> None:
         with pytest.raises(StudyError, match=words):
             parse_estimand(kind, text, SCHEMA)
+
+
+def test_tables_of_visits_are_refused(tmp_path: Path) -> None:
+    study = visits_study()
+    public = PublicRun(study, make_plan(study))
+    with pytest.raises(StudyError, match="one row for each patient"):
+        list(write_datasets(public, DatasetFacts(study.fingerprint, 2, 10, 10, 0), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
