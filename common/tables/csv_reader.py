@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, NoReturn, TextIO, cast
 
 import numpy as np
 
@@ -66,7 +66,6 @@ def csv_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Rea
                 yield _part(chunk, len(header), indices, number)
     except (csv.Error, UnicodeError):
         _refuse_malformed(open_file, dialect)
-        raise
 
 
 def dialect_of(open_file: OpenFile, reading: Reading) -> Dialect:
@@ -167,7 +166,7 @@ def _part(
     return Part(len(records), {name: column(index) for name, index in indices.items()})
 
 
-def _refuse_malformed(open_file: OpenFile, dialect: Dialect) -> None:
+def _refuse_malformed(open_file: OpenFile, dialect: Dialect) -> NoReturn:
     """Raise the `DataError` about the first record that is malformed, reading record by record to know its line."""
     try:
         with io.TextIOWrapper(open_file(), encoding=dialect.encoding, newline="") as text:
@@ -183,7 +182,7 @@ def _refuse_malformed(open_file: OpenFile, dialect: Dialect) -> None:
                         "that hold a quotation mark in quotation marks and double those inside"
                     ) from None
                 if record is None:
-                    return
+                    raise DataError("it changed while it was read; read it again when nothing writes into it")
                 header = header or record
                 if len(record) != len(header):
                     line = reader.line

@@ -211,21 +211,16 @@ def _failure(problem: Any, database: str, minutes: int) -> DataError:
             f"the query asks for a file, an address or an extension outside of {database}, which is refused; load the "
             "records into the database first"
         )
-    return DataError(f"the query fails on {database} ({_cause(problem)}); correct the query or the database")
+    return DataError(f"the query fails on {database} ({cause_of_query(problem)}); correct the query or the database")
 
 
-def _cause(problem: Any) -> str:
-    """Return what is known to quote no cell: the kind of error, and its text where that is about the query."""
+def cause_of_query(problem: Any) -> str:
+    """Return what is known to quote no cell about an error of SQLAlchemy: its kind, and its text if about the query."""
     cause = getattr(problem, "orig", None) or problem
     kind, state = type(cause).__name__, getattr(cause, "sqlstate", None)
     is_safe = kind in ABOUT_THE_QUERY or type(cause).__module__.startswith("sqlite3")
     is_safe |= str(state or "").startswith(QUERY_STATES) or "connection" in str(cause)[:20]
     return " ".join(str(cause).split())[:300] if is_safe else f"{kind} {state or ''}".strip()
-
-
-def cause_of_query(problem: Exception) -> str | None:
-    """Return what is known to quote no cell about a query's error; None for an error that is not about the query."""
-    return _cause(problem) if isinstance(problem, load("sqlalchemy", "database").exc.SQLAlchemyError) else None
 
 
 def _part(records: Sequence[Any], indices: dict[str, int]) -> Part:

@@ -20,6 +20,7 @@ from common.omop.domains import DAY, PERSON_ID
 from common.omop.sql import queries
 from common.study.study import read_study
 from common.tables.database import cause_of_query, connected
+from common.tables.extras import load
 from common.tables.omop_checks import BACKENDS, Ask, absent_table, check_database, needed_tables
 from common.tables.parts import Part, PlainCells
 from common.tables.reading import Reading
@@ -93,13 +94,12 @@ def read_omop(extraction: Extraction, reading: Reading, *, notices: list[str] | 
 
 def _check_tables(ask: Ask, extraction: Extraction) -> None:
     """Raise `DataError` for a table or column that the database lacks."""
+    sqlalchemy = load("sqlalchemy", "database")
     for table, columns in needed_tables(extraction).items():
         try:
             ask(f"SELECT {', '.join(columns)} FROM {table} WHERE 1 = 0")
-        except Exception as problem:
-            if (cause := cause_of_query(problem)) is None:
-                raise
-            raise absent_table(table, columns, cause) from None
+        except sqlalchemy.exc.SQLAlchemyError as problem:
+            raise absent_table(table, columns, cause_of_query(problem)) from None
 
 
 def _joined(answers: Iterator[list[tuple[Any, ...]]], extraction: Extraction) -> Part:

@@ -112,3 +112,9 @@ def test_a_column_in_other_capitals_is_proposed() -> None:
     capitals = GOOD.rename(columns=str.upper)
     with pytest.raises(DataError, match="column 'age' is not in the table; did you mean 'AGE'"):
         check_table(capitals, SCHEMA, name="north")
+
+
+def test_a_table_that_lost_its_header_is_told_so() -> None:
+    headless = GOOD.set_axis([CANARY, *GOOD.iloc[0, 1:]], axis=1)
+    with pytest.raises(DataError, match="column 'age' is not in the table; add it; is the first line the header"):
+        check_table(headless, SCHEMA, name="north")

@@ -125,3 +125,15 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: 
         read_table(tmp_path / name)
     assert name in str(caught.value)
     assert CANARY not in str(caught.value)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n7777123\n")
+    parts = read_parts(path, rows=1)
+    next(parts)
+    path.unlink()
+    path.write_text("a,b\n1,2\n7777123,4\n")
+    with pytest.raises(DataError, match=r"t\.csv': it changed while it was read; read it again") as caught:
+        next(parts)
+    assert CANARY not in str(caught.value)

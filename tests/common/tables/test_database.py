@@ -181,3 +181,11 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path, query: Path) -> Non
     query.write_text("SELECT id, sex AS id FROM patients")
     with pytest.raises(DataError, match="have the same name"):
         read_table(query, Reading(database=f"sqlite:///{tmp_path}/t.db"))
+
+
+@pytest.mark.parametrize("text", ["", "-- to be written", "SAVEPOINT here"])
+def test_a_statement_without_rows_is_no_table(tmp_path: Path, query: Path, text: str) -> None:
+    (tmp_path / "t.db").touch()
+    query.write_text(text)
+    with pytest.raises(DataError, match="the query returns no table; write one SELECT statement"):
+        read_table(query, Reading(database=f"sqlite:///{tmp_path}/t.db"))

@@ -28,7 +28,7 @@ def written(separator: str, decimal: str, encoding: str) -> bytes:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("decimal", [".", ","])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252"])
 def test_one_table_is_read_from_every_dialect(tmp_path: Path, separator: str, decimal: str, encoding: str) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(written(separator, decimal, encoding))
@@ -43,6 +43,12 @@ def test_the_dialect_is_told_in_words(tmp_path: Path) -> None:
     told = described(tmp_path / "north.csv")
     assert told == ["north.csv is read as semicolon-separated, decimal comma, cp1252"]
     assert described(tmp_path / "plain.csv") == []
+
+
+def test_commas_in_numbers_between_commas_are_no_decimal_marks() -> None:
+    # "1,234" in quotation marks may be a thousand or a number with decimals: a person has to say which.
+    assert detect(b'a,b\n"1,234",x\n"5,678",y\n', Reading()).decimal == "."
+    assert detect(b"a;b\n1,234;x\n5,678;y\n", Reading()).decimal == ","
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,8 @@ class TestDeclared:
             ("footer=-1", "footer"),
             ("thousands=.", "are the same mark"),
             ('separator="', "are the same character"),
+            ("separator=\n", "separator and quote cannot be line breaks"),
+            ("quote=\r", "separator and quote cannot be line breaks"),
         ],
     )
     def test_an_impossible_declaration_is_refused(self, text: str, cause: str) -> None:

@@ -61,3 +61,10 @@ def test_bytes_that_are_text_are_read_as_text(tmp_path: Path) -> None:
     kinds = (pa.binary(), pa.large_binary(), pa.binary(1))
     pq.write_table(pa.table({str(kind): pa.array([b"A", None, b"B"], kind) for kind in kinds}), tmp_path / "t.parquet")
     assert {tuple(cells) for cells in read_table(tmp_path / "t.parquet").to_dict("list").values()} == {("A", "", "B")}
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["c", "c"])
+    pq.write_table(twice, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="columns 1 and 2 have the same name"):
+        read_table(tmp_path / "t.parquet")

@@ -115,6 +115,9 @@ class TestPostalCodes:
         assert coarse("postcode", ["SW1A 1AA", "EC2 4XY", "W1 2AB"]) == ["SW", "EC", "W1"]
         assert coarse("PLZ", ["8001", "3011", "1200"]) == ["80", "30", "12"]
 
+    def test_that_are_missing_become_empty(self) -> None:
+        assert coarse("postcode", ["SW1A 1AA", "EC2 4XY", "NA", " "]) == ["SW", "EC", "", ""]
+
 
 class TestKeeping:
     RAW = pd.DataFrame({"surname": ["Abel", "Brandt", "Celik"], "city": ["Ulm", "Bonn", "Kiel"]}, dtype=object)

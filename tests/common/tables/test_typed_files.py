@@ -118,3 +118,13 @@ def test_an_archive_holds_one_csv_file(tmp_path: Path, members: list[str], cause
     with pytest.raises(DataError, match=cause) as caught:
         read_table(tmp_path / "t.zip")
     assert CANARY not in str(caught.value)
+
+
+def test_an_archive_with_a_password_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("a.csv", f"a\n{CANARY}\n")
+    content = bytearray((tmp_path / "t.zip").read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # bit 0 of the flags in the directory: the file is encrypted
+    (tmp_path / "t.zip").write_bytes(content)
+    with pytest.raises(DataError, match="the archive has a password; unpack it first"):
+        read_table(tmp_path / "t.zip")

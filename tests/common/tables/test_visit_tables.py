@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from common.tables.visit_tables import long_schema, long_table, visit_tables
+from common.errors import DataError
+from common.tables.visit_tables import joined_visits, long_schema, long_table, visit_tables
 from common.tables.visits import visit_rows
 from common.tables.writing import WRITERS
 from tests.testbeds.visits import conformed_visits, invented_visits, visits_study
@@ -49,3 +51,10 @@ class TestVisitTables:
         content = WRITERS["parquet"](written, long_schema(study.declared))
         read = pd.read_parquet(io.BytesIO(content))
         assert read[["id", "visit", "day", "weight"]].dtypes.astype(str).tolist() == ["Int64"] * 4
+
+    @pytest.mark.parametrize("other", ["visits.csv", "patients.csv"])
+    def test_without_the_patient_are_refused(self, tmp_path: Path, other: str) -> None:
+        for name in ("visits.csv", "patients.csv"):
+            (tmp_path / name).write_text("nr,visit\n1,1\n" if name == other else "id,visit\n1,1\n")
+        with pytest.raises(DataError, match=f"{other}' has no patient column 'id'; give tables of one study"):
+            joined_visits(tmp_path, visits_study().declared)

@@ -12,7 +12,7 @@ from common.columns.boolean import Boolean
 from common.columns.categorical import Categorical
 from common.columns.date import Date, Datetime
 from common.columns.numeric import Numeric
-from common.errors import StudyError
+from common.errors import DataError, StudyError
 from common.study.schema import Schema
 from common.tables.formats import read_table
 from common.tables.writing import WRITERS, format_of
@@ -77,3 +77,10 @@ def test_the_name_or_the_option_tells_the_format(name: str, chosen: str | None, 
 def test_an_unclear_format_is_refused(name: str, chosen: str | None, cause: str) -> None:
     with pytest.raises(StudyError, match=cause):
         format_of(Path(name), chosen)
+
+
+def test_more_rows_than_a_sheet_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.tables.excel.MOST_ROWS", 3)  # of which one is the header
+    WRITERS["xlsx"](RAW, SCHEMA)
+    with pytest.raises(DataError, match="an Excel sheet holds at most 2 rows"):
+        WRITERS["xlsx"](pd.concat([RAW, RAW]), SCHEMA)
