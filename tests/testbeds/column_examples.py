@@ -87,6 +87,7 @@ EXAMPLES = {
             "are dates in its date_format": {"lower": "2020-01-01"},
             "date_format cannot be read back": {"date_format": "%d"},
             "since needs least and most": {"since": "y"},
+            "since and bounds of its own": {"since": "y", "least": 0, "most": 9},
             "need since": {"least": 0},
         },
     ),

@@ -195,6 +195,16 @@ class TestClose:
         assert Ledger.view(site.ledger).entries == before
 
 
+@pytest.mark.parametrize("words", [("close", "run-1"), ("accept-restore",)])
+def test_another_account_may_not_write(site: Site, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Ledger.view(site.ledger).entries
+    monkeypatch.setattr("os.geteuid", lambda: site.state.stat().st_uid + 1)
+    problem = run(*words, "--site", site.state).exception
+    assert isinstance(problem, SiteError)
+    assert "run this as that account" in str(problem)
+    assert Ledger.view(site.ledger).entries == before
+
+
 @pytest.fixture
 def old_copy(tmp_path: Path) -> Path:
     """A site that was set back to a copy from before its second release; the witness is elsewhere."""
@@ -271,9 +281,10 @@ class TestAcceptRestore:
 
     def test_nothing_is_written_without_a_yes(self, old_copy: Path) -> None:
         before = Ledger.view(old_copy / "ledger.sqlite").entries
-        for typed in ("n\n", "y\nrun-7\n"):
+        for typed, cause in (("n\nnone\n", "the old copy was not accepted"), ("y\nrun-7\n", "")):
             asked = accept(old_copy, typed=typed)
             assert isinstance(asked.exception, LedgerError)
+            assert cause in str(asked.exception)
             assert "nothing was written" in str(asked.exception)
         assert Ledger.view(old_copy / "ledger.sqlite").entries == before
 

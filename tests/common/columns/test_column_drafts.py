@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from common.columns.drafting import ColumnEvidence
+from common.columns.drafting_codes import draft_code
 from common.columns.drafting_dates import draft_date
 from common.errors import StudyError
 from common.study.study import read_study
@@ -256,6 +257,14 @@ class TestCodes:
         codes = [code for code in self.ICD_9 if code[0].isdigit()]
         assert drafted(of(codes), name="diag_1")[0]["kind"] == "code"
         assert drafted(of(codes), name="steps")[0]["kind"] == "numeric"
+
+    def test_that_only_begin_with_a_zero_leave_numbers_numbers(self) -> None:
+        assert ColumnEvidence(with_words(LEVELS, "02/2021")).is_mostly_numeric
+        assert not ColumnEvidence(with_words(LEVELS, "02139")).is_mostly_numeric
+
+    @pytest.mark.parametrize("codes", [("a", "b", "c"), ("I10",)])
+    def test_without_a_level_above_are_refused(self, codes: tuple[str, ...]) -> None:
+        assert draft_code(ColumnEvidence(of(codes))) is None
 
     def test_of_few_values_are_labels(self) -> None:
         assert drafted(of(("I10", "E11.9", "J44.1")))[0]["kind"] == "categorical"
