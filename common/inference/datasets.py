@@ -68,13 +68,13 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
     Raises:
         StudyError: the run counted no tables, rows are visits, or the folder has tables already.
     """
-    from common.synthesizers.maximum_entropy.posterior import PosteriorSettings, posterior_codes  # torch
-
     if public.study.has_visits:
         raise StudyError(
             f"rows of study {public.study.name} are visits, several of a patient; --datasets and `combine` need one "
             "row for each patient, since textbook variances take rows as independent: leave --datasets out"
         )
+    from common.synthesizers.maximum_entropy.posterior import PosteriorSettings, posterior_codes  # torch
+
     measurements = measurements_of(public)
     if measurements is None:
         raise StudyError("--datasets needs a run that counted tables of columns; this one counted none")
