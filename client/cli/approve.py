@@ -44,13 +44,17 @@ def approve(
     """
     from client.consent.decisions import Person
     from client.consent.statement import partner_keys
+    from client.console.inbox import keep_proposal
     from client.site.approval import LEAST_TYPED, consider_run, decide, read_proposed_run
     from client.site.config import read_site
     from client.site.records import check_data
+    from client.site.state import check_own_state
     from common.errors import PolicyRefusal, Reason
 
     here, person = read_site(site), Person.named(approver, position, reason)
     proposed, out = read_proposed_run(proposal, run), console()
+    check_own_state(here)
+    keep_proposal(here, proposal)
     try:
         considered = consider_run(here, proposed)
     except PolicyRefusal as refusal:
@@ -88,10 +92,14 @@ def deny(
     One person is enough. The agent does not answer an undecided run either; a denial records that a person read it.
     """
     from client.consent.decisions import Person
+    from client.console.inbox import keep_proposal
     from client.site.approval import deny, read_proposed_run
     from client.site.config import read_site
+    from client.site.state import check_own_state
 
     here, proposed = read_site(site), read_proposed_run(proposal, None)
+    check_own_state(here)
+    keep_proposal(here, proposal)
     _say(here, proposed.run_id, deny(here, proposed, Person.named(approver, position, reason)))
 
 

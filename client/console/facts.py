@@ -10,7 +10,7 @@ from pathlib import Path
 
 from client.agent.envelope import SERVING
 from client.consent.decisions import Decision, Subject, standing
-from client.console.inbox import PROPOSALS, Inbox
+from client.console.inbox import PROPOSALS, Inbox, inbox_of
 from client.site.config import APPROVALS, TABLE, Site, read_site
 from client.site.history import sentences
 from client.site.imported import Imported, read_import
@@ -68,7 +68,7 @@ class SiteFacts:
 
     @property
     def inbox(self) -> Inbox:
-        return _inbox(self.site)
+        return inbox_of(self.site)
 
     @property
     def health(self) -> Health:
@@ -101,7 +101,7 @@ class SiteFacts:
     def standings(self) -> list[RunStanding]:
         """Return every run that was proposed here, the newest first."""
         site = self.site
-        return [_standing(site, run_id) for run_id in _inbox(site).runs()]
+        return [_standing(site, run_id) for run_id in inbox_of(site).runs()]
 
     def standing(self, run_id: str) -> RunStanding:
         """Return one run that was proposed here; of a damaged file, what is wrong with it."""
@@ -113,10 +113,6 @@ class SiteFacts:
         return [(entry.counter, sentence) for entry, sentence in reversed(lines)]
 
 
-def _inbox(site: Site) -> Inbox:
-    return Inbox(site.state / PROPOSALS)
-
-
 def _imported(site: Site) -> Imported | None:
     try:
         return read_import(site)
@@ -126,7 +122,7 @@ def _imported(site: Site) -> Imported | None:
 
 def _standing(site: Site, run_id: str) -> RunStanding:
     try:
-        proposed = _inbox(site).proposed(run_id)
+        proposed = inbox_of(site).proposed(run_id)
         decisions = site.approvals.of(run_id)
     except FedSynthError as problem:
         return RunStanding(run_id, "unknown", f"cannot be read: {problem}", ())

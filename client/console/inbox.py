@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from client.site.approval import ProposedRun, read_proposed_run
+from client.site.config import Site
 from common.errors import SiteError
 from common.planning.proposal import RUN_ID, parse_proposal
 from common.system.files import write_synced, writing
@@ -60,6 +61,21 @@ class Inbox:
         if not RUN_ID.fullmatch(run_id):
             raise SiteError("a run id consists of 1 to 64 letters, digits, '.', '_' or '-'; ask for the file again")
         return self.folder / f"{run_id}.json"
+
+
+def inbox_of(site: Site) -> Inbox:
+    """Return the proposals at a site."""
+    return Inbox(site.state / PROPOSALS)
+
+
+def keep_proposal(site: Site, path: Path) -> None:
+    """Keep the proposal that a command was given, so that the console shows its run; a study file proposes none.
+
+    Raises:
+        StudyError, SiteError: as `Inbox.add`.
+    """
+    if path.suffix == ".json":
+        inbox_of(site).add(path.read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -121,6 +121,19 @@ def test_an_approval_is_what_the_command_files(visitor: Visitor, site: Path, tmp
     assert "approved by Kari Nordmann" in visitor.get("/ledger").text
 
 
+@pytest.mark.parametrize("command", ["approve", "deny"])
+def test_a_run_decided_by_a_command_is_shown(visitor: Visitor, site: Path, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "proposal.json"
+    path.write_text(proposal(tmp_path, "run-1").to_json())
+    agreed = ("--agree", consider_run(read_site(site), read_proposed_run(path, None)).digest)
+    who = ("--approver", KARI["approver"], "--position", KARI["position"])
+    done = fedsynth("site", command, path, "--site", site, *who, *(agreed if command == "approve" else ()))
+    assert done.exit_code == 0, output_of(done)
+    words = {"approve": "approved by Kari Nordmann", "deny": "denied by Kari Nordmann"}[command]
+    assert words in visitor.get("/runs/run-1").text
+    assert "run-1" in visitor.get("/").text
+
+
 @pytest.mark.parametrize("shown", ["", "0" * 64, "prefix"])
 def test_approving_needs_the_statement_that_was_shown(visitor: Visitor, site: Path, tmp_path: Path, shown: str) -> None:
     """Whoever writes a study finds two statements with the same first digits after about 2^16 trials."""
