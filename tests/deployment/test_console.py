@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,9 @@ DEADLINE_S = 240
 
 LATE = 0.1
 """Fraction of the deadline after which the page says late: the SuperLink notices a dead node after about 45 s."""
+
+WEST = ("west-agent", "west-node")
+"""Processes of the hospital that dies."""
 
 LEFT_OUT = tuple(EXCLUSION_TEXTS[reason] for reason in (Exclusion.DISCONNECTED, Exclusion.NO_REPLY))
 """What the row of the hospital that died says, whichever comes first."""
@@ -89,10 +93,12 @@ def test_a_killed_hospital_is_late_and_then_left_out(
         base = browser.evaluate("location.href")
         start(browser, finishing)
         browser.wait(f"({row}).includes('asked') && {TEXT}.includes('now: histograms')")
-        for process in ("west-agent", "west-node"):  # as if its machine lost power
-            deployment.end(process, signal.SIGKILL)
+        for process in WEST:  # its machine freezes: connections stay open, and nothing answers
+            os.killpg(deployment.processes[process].pid, signal.SIGSTOP)
         browser.wait(f"{TEXT}.includes('Late: not every hospital has replied')")
         browser.screenshot(shots / "console-deployment-late.png")
+        for process in WEST:  # it loses power, which closes no connection in an orderly way either
+            deployment.end(process, signal.SIGKILL)
         browser.wait(f"{list(LEFT_OUT)!r}.some(text => ({row}).includes(text))")
         browser.wait(f"{TEXT}.includes('synthetic rows')")
         browser.screenshot(shots / "console-deployment.png")
