@@ -9,7 +9,7 @@ from pathlib import Path
 from client.site.approval import ProposedRun, read_proposed_run
 from client.site.config import Site
 from common.errors import SiteError
-from common.planning.proposal import RUN_ID, parse_proposal
+from common.planning.proposal import RUN_ID, Proposal, parse_proposal, read_proposal
 from common.system.files import write_synced, writing
 
 PROPOSALS = "proposals"
@@ -38,13 +38,21 @@ class Inbox:
         """
         proposal = parse_proposal(text, "the text")
         proposal.agreed()  # raises where the signature is wrong
+        self.keep(proposal)
+        return proposal.run_id
+
+    def keep(self, proposal: Proposal) -> None:
+        """Keep a proposal that was checked already; whoever reads it from here checks it again.
+
+        Raises:
+            SiteError: as `add`.
+        """
         path = self._path(proposal.run_id)
         if path.exists() and path.read_text(encoding="utf-8") != proposal.to_json():
             raise SiteError(f"another proposal of run '{proposal.run_id}' is here; ask the coordinator for a new run")
         with writing(path, remedy="check the state folder", error=SiteError):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             write_synced(path, proposal.to_json().encode(), mode=0o600)
-        return proposal.run_id
 
     def runs(self) -> tuple[str, ...]:
         """Return the ids of all runs that were proposed, the newest first."""
@@ -69,13 +77,13 @@ def inbox_of(site: Site) -> Inbox:
 
 
 def keep_proposal(site: Site, path: Path) -> None:
-    """Keep the proposal that a command was given, so that the console shows its run; a study file proposes none.
+    """Keep the proposal that a command has checked, so that the console shows its run; a study file proposes none.
 
     Raises:
-        StudyError, SiteError: as `Inbox.add`.
+        SiteError: as `Inbox.add`.
     """
     if path.suffix == ".json":
-        inbox_of(site).add(path.read_text(encoding="utf-8"))
+        inbox_of(site).keep(read_proposal(path))
 
 
 @lru_cache(maxsize=REMEMBERED)
