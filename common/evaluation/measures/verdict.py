@@ -11,7 +11,7 @@ from common.evaluation.utility.grades import (
     Grade,
     Judgment,
     Verdict,
-    distance_grade,
+    judge_distance,
     judge_prediction,
     verdict_of,
 )
@@ -44,13 +44,13 @@ def _judge_pairs(distance: float | None, floor: float | None) -> Judgment:
         return Judgment("care", "Relations between columns could not be measured.")
     measured = f"Two-way tables differ from the real ones by {distance:.0%} of the patients on average"
     measured += f" (a resample of the real rows: {floor:.0%})."
-    advice: dict[Grade, str] = {
-        "unfit": " That is too much for any count or cross-table.",
-        "care": " Check relations that matter to you against the pictures below.",
-        "close": "",
-    }
-    grade = distance_grade(distance, floor)
-    return Judgment(grade, measured + advice[grade])
+    return judge_distance(
+        measured,
+        distance,
+        floor,
+        unfit="That is too much for any count or cross-table.",
+        care="Check relations that matter to you against the pictures below.",
+    )
 
 
 def _judge_learners(values: Values, references: Values) -> Judgment:

@@ -58,11 +58,21 @@ def verdict_of(parts: tuple[Judgment, ...], headlines: Mapping[Grade, str]) -> V
     return Verdict(grade, headlines[grade], tuple(part.text for part in judged), parts)
 
 
-def distance_grade(distance: float, floor: float) -> Grade:
-    """Return the grade of a distance, given the one that a resample of real rows reaches."""
+def judge_distance(measured: str, distance: float, floor: float, *, unfit: str, care: str) -> Judgment:
+    """Judge a distance of synthetic rows to real ones.
+
+    Args:
+        measured: sentence with both numbers.
+        distance: of the synthetic rows.
+        floor: of a resample of the real rows.
+        unfit: what such a distance means for a reader, as a sentence.
+        care: what a reader should check if the table is not close.
+    """
     if distance >= UNFIT_DISTANCE:
-        return "unfit"
-    return "care" if distance - floor > CLOSE_EXCESS else "close"
+        return Judgment("unfit", f"{measured} {unfit}")
+    if distance - floor > CLOSE_EXCESS:
+        return Judgment("care", f"{measured} {care}")
+    return Judgment("close", measured)
 
 
 def judge_prediction(measured: str, synthetic: float, real: float) -> Judgment:

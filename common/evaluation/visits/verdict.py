@@ -8,7 +8,7 @@ from common.evaluation.utility.grades import (
     Grade,
     Judgment,
     Verdict,
-    distance_grade,
+    judge_distance,
     judge_prediction,
     verdict_of,
 )
@@ -45,13 +45,13 @@ def _judge_distance(about: str, distance: float | None, floor: float | None) -> 
     if distance is None or floor is None:
         return Judgment("care", f"{about} could not be compared: no patient returns.")
     measured = f"{about} differ from the real ones by {distance:.0%} (a resample of the real patients: {floor:.0%})."
-    advice: dict[Grade, str] = {
-        "unfit": " That is too much for any conclusion about courses.",
-        "care": " Check courses that matter to you against the pictures below.",
-        "close": "",
-    }
-    grade = distance_grade(distance, floor)
-    return Judgment(grade, measured + advice[grade])
+    return judge_distance(
+        measured,
+        distance,
+        floor,
+        unfit="That is too much for any conclusion about courses.",
+        care="Check courses that matter to you against the pictures below.",
+    )
 
 
 def _judge_next_visit(synthetic: float | None, real: float | None) -> Judgment:
