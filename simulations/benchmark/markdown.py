@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -150,6 +150,26 @@ def not_run(missing: Iterable[Case], failures: Iterable[CaseFailure] = ()) -> st
         listed = ", ".join(f"{case.epsilon:g} / {case.seed}" if case.epsilon else f"- / {case.seed}" for case in group)
         lines.append([table, label_of(arm), listed, reason])
     return table_of(lines)
+
+
+def by_table(
+    introduction: str,
+    results: pd.DataFrame,
+    missing: Iterable[Case],
+    failures: Iterable[CaseFailure],
+    render: Callable[[pd.DataFrame], str],
+) -> str:
+    """Render a page with a section for each table of records, and what was not run.
+
+    Args:
+        introduction: says what the figures are.
+        results: finished cases.
+        missing: cases without a result.
+        failures: why some of them have none.
+        render: returns the figures of the cases of one table of records.
+    """
+    sections = [f"## {name}\n\n{render(results[results.table == name])}" for name in sorted(set(results.table))]
+    return "\n\n".join([introduction, *sections, f"## Not run\n\n{not_run(missing, failures)}"]) + "\n"
 
 
 def table_of(lines: Sequence[Sequence[str]]) -> str:

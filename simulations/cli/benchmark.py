@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from simulations.benchmark.pages import WrittenPages
     from simulations.benchmark.questions import CaseOptions, Question
     from simulations.benchmark.results import Case, CaseFailure
+    from simulations.benchmark.runner import CaseWork
     from simulations.benchmark.tables import TableSource
 
 app = typer.Typer(
@@ -220,30 +222,45 @@ def list_arms() -> None:
 def _run(
     sources: Sequence[TableSource], cases: Sequence[Case], out: Path, options: CaseOptions, question: Question
 ) -> None:
-    """Run cases, write the pages, and end with exit code 1 if a case of this project failed."""
     from simulations.benchmark.pages import write_pages
-    from simulations.benchmark.runner import CaseWork, run_cases
+    from simulations.benchmark.runner import CaseWork
+
+    write = partial(write_pages, out, question, cases, is_smoke=options.is_smoke)
+    run_and_show(sources, cases, out, CaseWork(question, options, quiet), write)
+
+
+def run_and_show(
+    sources: Sequence[TableSource],
+    cases: Sequence[Case],
+    out: Path,
+    work: CaseWork,
+    write: Callable[[Sequence[CaseFailure]], WrittenPages],
+) -> None:
+    """Run cases, write the pages, and end with exit code 1 if a case of this project failed.
+
+    Args:
+        sources, cases: the tables, and what to run on them.
+        out: folder of the results.
+        work: what to ask of each case, and how.
+        write: writes the pages, given why cases of this run have no result.
+    """
+    from simulations.benchmark.runner import run_cases
 
     with estimated_bar("Cases") as show:
-        failures = run_cases(sources, cases, out, CaseWork(question, options, quiet), emit=show)
-    show_pages(out, write_pages(out, question, cases, failures, is_smoke=options.is_smoke))
-    show_failures(failures)
-
-
-def show_pages(out: Path, pages: WrittenPages) -> None:
-    """Print a summary and where its files are."""
-    out_console.print(pages.summary, markup=False, highlight=False, soft_wrap=True)
-    out_console.print(f"Results: {escape(str(out))} ({', '.join(pages.files)})")
-
-
-def show_failures(failures: Sequence[CaseFailure]) -> None:
-    """Print why cases failed, and end with exit code 1 if one of this project did."""
+        failures = run_cases(sources, cases, out, work, emit=show)
+    show_pages(out, write(failures))
     note(f"{failure.case}: {failure.reason}" for failure in failures if failure.is_excused)
     broken = [failure for failure in failures if not failure.is_excused]
     for failure in broken:
         complain(f"{failure.case}: {failure.reason}")
     if broken:
         raise typer.Exit(1)
+
+
+def show_pages(out: Path, pages: WrittenPages) -> None:
+    """Print a summary and where its files are."""
+    out_console.print(pages.summary, markup=False, highlight=False, soft_wrap=True)
+    out_console.print(f"Results: {escape(str(out))} ({', '.join(pages.files)})")
 
 
 def parse_names(text: str | None) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from simulations.cli.benchmark import (
     OUT,
     Arms,
@@ -19,11 +21,10 @@ from simulations.cli.benchmark import (
     parse_epsilons,
     parse_names,
     parse_seeds,
-    show_failures,
-    show_pages,
+    run_and_show,
 )
 from simulations.cli.benchmark_visits import visits
-from simulations.cli.console import err_console, estimated_bar, quiet
+from simulations.cli.console import err_console, quiet
 from simulations.cli.options import OneRowPerPatient
 
 __all__ = ["app", "augmentation", "visits"]
@@ -51,18 +52,17 @@ def augmentation(
     """
     with err_console.status("Loading..."):
         from simulations.benchmark.augmentation.images import sources_of
-        from simulations.benchmark.augmentation.page import write_page
+        from simulations.benchmark.augmentation.page import augmentation_markdown
         from simulations.benchmark.augmentation.question import AUGMENTATION, USUAL_ARMS
+        from simulations.benchmark.pages import write_summary
         from simulations.benchmark.questions import CaseOptions
-        from simulations.benchmark.runner import CaseWork, cases_of, default_processes, run_cases
+        from simulations.benchmark.runner import CaseWork, cases_of, default_processes
         from simulations.benchmark.selection import TableSelection
 
         quiet()
     own = (study, target, patient_column, site_column, one_row_per_patient)
     sources = sources_of(TableSelection(data, parse_names(tables), *own))
     cases = cases_of(sources, parse_names(arms) or USUAL_ARMS, parse_epsilons(epsilons), parse_seeds(seeds))
-    options = CaseOptions(processes or default_processes())
-    with estimated_bar("Cases") as show:
-        failures = run_cases(sources, cases, out, CaseWork(AUGMENTATION, options, quiet), emit=show)
-    show_pages(out, write_page(out, cases, failures))
-    show_failures(failures)
+    work = CaseWork(AUGMENTATION, CaseOptions(processes or default_processes()), quiet)
+    write = partial(write_summary, out, AUGMENTATION, cases, render=augmentation_markdown)
+    run_and_show(sources, cases, out, work, write)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from simulations.cli.benchmark import (
     OUT,
     Arms,
@@ -16,10 +18,9 @@ from simulations.cli.benchmark import (
     parse_epsilons,
     parse_names,
     parse_seeds,
-    show_failures,
-    show_pages,
+    run_and_show,
 )
-from simulations.cli.console import err_console, estimated_bar, quiet
+from simulations.cli.console import err_console, quiet
 
 
 @app.command()
@@ -39,10 +40,11 @@ def visits(
     split, never visits.
     """
     with err_console.status("Loading..."):
+        from simulations.benchmark.pages import write_summary
         from simulations.benchmark.questions import CaseOptions
-        from simulations.benchmark.runner import CaseWork, cases_of, default_processes, run_cases
+        from simulations.benchmark.runner import CaseWork, cases_of, default_processes
         from simulations.benchmark.visits.arms import VISIT_ARMS
-        from simulations.benchmark.visits.page import write_page
+        from simulations.benchmark.visits.page import visits_markdown
         from simulations.benchmark.visits.questions import VISITS
         from simulations.benchmark.visits.tables import visit_sources
 
@@ -50,8 +52,6 @@ def visits(
     sources = visit_sources(data, parse_names(tables), study)
     names = parse_names(arms) or tuple(VISIT_ARMS)
     cases = cases_of(sources, names, parse_epsilons(epsilons), parse_seeds(seeds), among=VISIT_ARMS)
-    options = CaseOptions(processes or default_processes())
-    with estimated_bar("Cases") as show:
-        failures = run_cases(sources, cases, out, CaseWork(VISITS, options, quiet), emit=show)
-    show_pages(out, write_page(out, cases, failures))
-    show_failures(failures)
+    work = CaseWork(VISITS, CaseOptions(processes or default_processes()), quiet)
+    write = partial(write_summary, out, VISITS, cases, render=visits_markdown)
+    run_and_show(sources, cases, out, work, write)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
-from simulations.benchmark.augmentation.question import AUGMENTATION, DRAWS, SIZES
+from simulations.benchmark.augmentation.question import DRAWS, SIZES
 from simulations.benchmark.gaps import SeedMean
-from simulations.benchmark.markdown import label_of, not_run, ordered_arms, table_of
-from simulations.benchmark.pages import WrittenPages, write_summary
+from simulations.benchmark.markdown import by_table, label_of, ordered_arms, table_of
 from simulations.benchmark.results import Case, CaseFailure
 
 INTRODUCTION = f"""\
@@ -21,20 +19,6 @@ split are. Gain: the second minus the first, ± half of the 95 % interval of its
 Helped: fraction of hospitals to which the synthetic rows brought anything."""
 
 
-def write_page(out: Path, cases: Iterable[Case], failures: Iterable[CaseFailure] = ()) -> WrittenPages:
-    """Summarize the results of a folder in that folder.
-
-    Args:
-        out: the folder.
-        cases: what was asked for; the summary lists those without a result.
-        failures: why cases of the last run have no result.
-
-    Raises:
-        StudyError: the folder holds something else, or cannot be written.
-    """
-    return write_summary(out, AUGMENTATION, cases, failures, augmentation_markdown)
-
-
 def augmentation_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: Iterable[CaseFailure]) -> str:
     """Render one table of figures for every table of patients, and what was not run.
 
@@ -43,11 +27,7 @@ def augmentation_markdown(results: pd.DataFrame, missing: Iterable[Case], failur
         missing: cases without a result.
         failures: why some of them have none.
     """
-    parts = [INTRODUCTION.replace("\n", " ")]
-    for name in sorted(set(results.table)):
-        parts.append(f"## {name}\n\n{_table(results[results.table == name])}")
-    parts.append(f"## Not run\n\n{not_run(missing, failures)}")
-    return "\n\n".join(parts) + "\n"
+    return by_table(INTRODUCTION.replace("\n", " "), results, missing, failures, _table)
 
 
 def _table(rows: pd.DataFrame) -> str:

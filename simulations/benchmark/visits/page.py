@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
 from common.evaluation.visits.measures import VISIT_MEASURES
 from simulations.benchmark.gaps import SeedMean
-from simulations.benchmark.markdown import median, not_run, table_of
-from simulations.benchmark.pages import WrittenPages, write_summary
+from simulations.benchmark.markdown import by_table, median, table_of
 from simulations.benchmark.results import Case, CaseFailure
 from simulations.benchmark.visits.arms import VISIT_ARMS
-from simulations.benchmark.visits.questions import VISITS
 
 HEADINGS = {
     "transition_error": "transition error ↓", "transitions": "same column ↓", "cross_transitions": "cross column ↓",
@@ -29,20 +26,6 @@ visits: distances are to the training patients, the next visit is predicted for 
 patients says what sampling error alone costs."""
 
 
-def write_page(out: Path, cases: Iterable[Case], failures: Iterable[CaseFailure] = ()) -> WrittenPages:
-    """Summarize the results of a folder in that folder.
-
-    Args:
-        out: the folder.
-        cases: what was asked for; the summary lists those without a result.
-        failures: why cases of the last run have no result.
-
-    Raises:
-        StudyError: the folder holds something else, or cannot be written.
-    """
-    return write_summary(out, VISITS, cases, failures, visits_markdown)
-
-
 def visits_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: Iterable[CaseFailure]) -> str:
     """Render a table of the measures for every table of visits, and what was not run.
 
@@ -51,11 +34,7 @@ def visits_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: It
         missing: cases without a result.
         failures: why some of them have none.
     """
-    parts = [INTRODUCTION.replace("\n", " ")]
-    for name in sorted(set(results.table)):
-        parts.append(f"## {name}\n\n{_table(results[results.table == name])}")
-    parts.append(f"## Not run\n\n{not_run(missing, failures)}")
-    return "\n\n".join(parts) + "\n"
+    return by_table(INTRODUCTION.replace("\n", " "), results, missing, failures, _table)
 
 
 def _table(rows: pd.DataFrame) -> str:
