@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
-from statistics import median
 from typing import Any
 
-from common.columns.cells import count_rows, read_date
+import numpy as np
+
+from common.arrays import Floats
+from common.columns.cells import count_rows, each, read_date
 from common.columns.drafting import ColumnEvidence
 
 MOST_EARLY = 0.01
@@ -27,11 +30,12 @@ def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, Colum
         evidences: the cells of every column.
     """
     dates = {entry["name"]: entry for entry in entries if entry["kind"] == "date"}
+    days = {name: _days_of(entry, evidences[name]) for name, entry in dates.items()}
     spans = {
         (name, other): span
         for name, other in permutations(dates, 2)
         if dates[name].get("missing", False) or not dates[other].get("missing", False)
-        if (span := _days_between(dates[other], dates[name], evidences)) is not None
+        if (span := _days_between(days[other], days[name])) is not None
     }
     chosen: dict[str, str] = {}
     for name, other in sorted(spans, key=lambda pair: spans[pair].usual):
@@ -73,35 +77,33 @@ class Span:
         return f"column '{name}' is before '{other}' in {count_rows(self.early)} only and counts from it: {fate}"
 
 
-def _days_between(
-    first: Mapping[str, Any], second: Mapping[str, Any], evidences: Mapping[str, ColumnEvidence]
-) -> Span | None:
+def _days_of(entry: Mapping[str, Any], evidence: ColumnEvidence) -> Floats:
+    """Return the days of a column of dates, counted from year 1, shape (rows,); NaN where a cell is no date.
+
+    Args:
+        entry: settings of the column.
+        evidence: its cells.
+    """
+    dates = each(evidence.cells, partial(read_date, form=entry["date_format"]))
+    return np.array([math.nan if date is None else date.toordinal() for date in dates], dtype=np.float64)
+
+
+def _days_between(first: Floats, second: Floats) -> Span | None:
     """Return the days from the first date to the second; None where more than `MOST_EARLY` rows have another order.
 
     A second date without a first one would be lost. Rows out of order further than the others reach are mistakes.
 
     Args:
-        first, second: settings of the two columns.
-        evidences: the cells of every column.
+        first, second: the days of the two columns, as `_days_of` returns them.
     """
-    read: tuple[dict[str, int | None], dict[str, int | None]] = ({}, {})
-    apart = []
-    rows = zip(evidences[first["name"]].cells, evidences[second["name"]].cells, strict=True)
-    for row in rows:
-        days: list[int | None] = []
-        for cell, column, known in zip(row, (first, second), read, strict=True):
-            if cell not in known:
-                date = read_date(cell, column["date_format"])
-                known[cell] = None if date is None else date.toordinal()
-            days.append(known[cell])
-        if days[0] is None and days[1] is not None:
-            return None
-        if days[0] is not None and days[1] is not None:
-            apart.append(days[1] - days[0])
-    least, most = min(apart, default=0), max(apart, default=0)
-    early = sum(days < 0 for days in apart)
-    if most <= 0 or early > MOST_EARLY * len(apart):
+    if (np.isnan(first) & ~np.isnan(second)).any():
+        return None
+    apart = (second - first)[~np.isnan(second)]
+    if not (apart > 0).any():
+        return None
+    least, most, early = int(apart.min()), int(apart.max()), int((apart < 0).sum())
+    if early > MOST_EARLY * len(apart):
         return None
     step = int(10 ** max(0, math.floor(math.log10(most)) - 1))
     bound = min(0, least) if least >= -most else 0
-    return Span(bound, math.ceil(most / step) * step, early, median(apart))
+    return Span(bound, math.ceil(most / step) * step, early, float(np.median(apart)))
