@@ -132,16 +132,17 @@ def _settings(
     if not entry["lower"] < entry["upper"]:
         return LeftOut("nearly all of its values are beyond the limits of what is measured")
     declared = {text: key for key, (text, _) in ends.items()}
-    rest = {text: count for text, count in words.items() if text not in declared and text not in covered}
-    coded = sorted([*rest, *sentinels], key=lambda text: (-{**rest, **sentinels}[text], text))[:MOST_CODES]
+    unread = {text: count for text, count in words.items() if text not in declared and text not in covered}
+    codes = {**unread, **sentinels}
+    coded = sorted(codes, key=lambda text: (-codes[text], text))[:MOST_CODES]
     notices = [f"holds '{text}' in {count_rows(words[text])}, declared as {key}" for text, key in declared.items()]
     notices += [f"holds '{text}' in {count_rows(words[text])}, written as '{end}'" for text, end in covered.items()]
     notices += [
-        f"holds {'the number ' if text in sentinels else ''}'{text}' in {count_rows({**rest, **sentinels}[text])}, "
+        f"holds {'the number ' if text in sentinels else ''}'{text}' in {count_rows(codes[text])}, "
         "declared as a missing code"
         for text in coded
     ]
-    if lost := sum(count for text, count in rest.items() if text not in coded):
+    if lost := sum(count for text, count in unread.items() if text not in coded):
         notices.append(f"holds other text in {count_rows(lost)}, which becomes missing")
     notices += cells.notices
     entry |= {"missing_codes": coded} if coded else {}
