@@ -44,6 +44,7 @@ from common.protocol.messages import (
 from common.secagg.terms import most_rows
 from common.seeds import seed_for
 from common.study.study import Study
+from common.synthesizers.base import TrainingRows
 
 AnyRequest = CountsRequest | RoundRequest | GradientRequest
 
@@ -165,7 +166,6 @@ def _expect_weights(run: AcceptedRun, request: RoundRequest) -> Expected:
 
 
 def _train(run: AcceptedRun, request: RoundRequest, public: PublicRun, noise: NoiseSource) -> Weights:
-    from common.synthesizers.base import TrainingRows
     from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
 
     rows, measurements = TrainingRows(run.records.encoded(public), run.hospital_plan, noise), measurements_of(public)
@@ -184,7 +184,6 @@ def _expect_gradient(run: AcceptedRun, request: GradientRequest) -> Expected:
 
 
 def _gradient(run: AcceptedRun, request: GradientRequest, public: PublicRun, noise: NoiseSource) -> Integers:
-    from common.synthesizers.base import TrainingRows
     from common.synthesizers.registry import make_adversarial  # torch: only where a hospital trains
 
     rows = TrainingRows(run.records.encoded(public), run.hospital_plan, noise)

@@ -17,8 +17,9 @@ def images_of(columns: Iterable[TableColumn]) -> tuple[Image, ...]:
 
 def plain_numbers(column: TableColumn) -> Numeric | None:
     """Return a column all of whose cells are numbers or missing: no missing codes, and no text beyond its bounds."""
-    is_plain = isinstance(column, Numeric) and not (column.missing_codes or column.below or column.above)
-    return column if isinstance(column, Numeric) and is_plain else None
+    if not isinstance(column, Numeric) or column.missing_codes or column.below or column.above:
+        return None
+    return column
 
 
 def time_of(column: TableColumn | None) -> Dated | Numeric | None:
