@@ -22,7 +22,7 @@ from common.study.study import Study, parse_study
 from common.tables.patients import first_rows
 from common.tables.raw import near_name, refuse_empty
 from simulations.drafting_columns import ColumnRefused, draft_columns
-from simulations.drafting_notices import in_few_lines
+from simulations.drafting_notices import notices_of_left_out
 from simulations.federation.hospitals import slugify
 
 SHOWN = 60
@@ -38,26 +38,31 @@ class NamedColumns:
 
     Attributes:
         target: column to predict.
-        patient: column that identifies the patient; None where every row is a patient.
+        patient: column that identifies the patient. If it is None, every row is a patient; in a table of visits it is
+            found by its name and its cells.
         site: column that names the hospital; None where there is none.
+        time: column that orders the visits of a patient; None where every patient is one row.
+        most_visits: most visits of a patient; chosen so that most patients keep all of theirs if None.
         kinds: column to the kind that it has, where a person knows better than the draft.
     """
 
     target: str
     patient: str | None = None
     site: str | None = None
+    time: str | None = None
+    most_visits: int | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def roles(self) -> dict[str, str | None]:
         """The columns that have a role besides being one of the study, by its name."""
-        return {"target": self.target, "patient column": self.patient, "site column": self.site}
+        return {"target": self.target, "patient column": self.patient, "site column": self.site, "time": self.time}
 
     @property
     def not_drafted(self) -> dict[str, str]:
-        """Columns that a study leaves out, and what each names."""
+        """Columns that a study leaves out, and why."""
         named = {self.patient: "patient", self.site: "site"}
-        return {column: role for column, role in named.items() if column is not None}
+        return {column: f"it names the {role}" for column, role in named.items() if column is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def draft_study(
     """
     refuse_empty(raw, name)
     raw, unnamed = with_usable_names(raw)
-    check_roles(raw, named.roles, named.kinds)
+    check_roles(raw, named)
     markers = markers_of([raw[column].tolist() for column in raw.columns])
     rows, notices = _rows_to_read(raw, has_target(raw[named.target].tolist(), markers), named)
     evidences = {
@@ -111,9 +116,8 @@ def draft_study(
         if column not in named.not_drafted
     }
     columns, without, of_columns = draft_columns(evidences, named.kinds)
-    left_out = {column: f"it names the {role}" for column, role in named.not_drafted.items()} | without
-    reasons = in_few_lines([(column, f"is left out: {reason}") for column, reason in left_out.items()])
-    notices += [*unnamed, *reasons, *of_columns]
+    left_out = named.not_drafted | without
+    notices += [*unnamed, *notices_of_left_out(left_out), *of_columns]
     if has_decimal_comma:
         columns = [marked(entry) if entry.get("decimals") else entry for entry in columns]
         notices.append("numbers are written with a decimal comma, as in the table; without decimal, points are written")
@@ -197,29 +201,23 @@ def _rows_to_read(raw: pd.DataFrame, is_known: list[bool], named: NamedColumns) 
     return rows, notices
 
 
-def check_roles(raw: pd.DataFrame, roles: Mapping[str, str | None], kinds: Mapping[str, str]) -> None:
+def check_roles(raw: pd.DataFrame, named: NamedColumns) -> None:
     """Refuse a named column that is not in the table, a target with a second role, and an unknown kind.
-
-    Args:
-        raw: the raw table.
-        roles: column by role, such as "target"; None where no column has it.
-        kinds: kind by column, as a person says it.
 
     Raises:
         ColumnRefused: the target has a second role.
         StudyError: a column is not in the table, or a kind is unknown.
     """
-    roles = {**roles, **{f"--kind {column}={kind}: column": column for column, kind in kinds.items()}}
-    for role, column in roles.items():
+    kinds = {f"--kind {column}={kind}: column": column for column, kind in named.kinds.items()}
+    for role, column in (named.roles | kinds).items():
         if column is not None and column not in raw.columns:
             raise StudyError(f"{role} '{column}' is not in the table; {near_name(column, list(raw.columns))}")
-    target = roles["target"]
-    for role in ("patient column", "site column", "time"):
-        if target is not None and target == roles.get(role):
-            raise ColumnRefused(target, f"target '{target}' is also the {role}; choose another")
-    if roles.get("time") is not None and roles["time"] == roles["patient column"]:
-        raise StudyError(f"patient column '{roles['time']}' is also the time; choose another")
-    for column, kind in kinds.items():
+    for role, column in named.roles.items():
+        if role != "target" and column == named.target:
+            raise ColumnRefused(named.target, f"target '{named.target}' is also the {role}; choose another")
+    if named.time is not None and named.time == named.patient:
+        raise StudyError(f"patient column '{named.time}' is also the time; choose another")
+    for column, kind in named.kinds.items():
         if kind not in KINDS:
             raise StudyError(f"--kind {column}={kind}: there is no such kind; choose from {', '.join(KINDS)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from common.columns.cells import count_rows
 from common.study.study import Study
@@ -36,6 +36,11 @@ def in_few_lines(notices: Sequence[tuple[str, str]]) -> list[str]:
         listed = ", ".join(columns[:NAMED]) + (f" and {len(columns) - NAMED} more" if len(columns) > NAMED else "")
         lines.append(f"each of the columns {listed} {_with_ranges([notice for _, notice in group])}")
     return lines
+
+
+def notices_of_left_out(left_out: Mapping[str, str]) -> list[str]:
+    """Return notices about the columns that are left out, from the reason by column."""
+    return in_few_lines([(column, f"is left out: {reason}") for column, reason in left_out.items()])
 
 
 def _with_ranges(notices: Sequence[str]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,17 @@ from common.study.schema import FEWEST_VISITS, LONGEST_HISTORY
 from common.tables.patients import first_rows
 from common.tables.raw import refuse_empty
 from common.tables.visits import moment
-from simulations.drafting import DraftedStudy, check_roles, has_target, patient_delta, study_of, with_usable_names
+from simulations.drafting import (
+    DraftedStudy,
+    NamedColumns,
+    check_roles,
+    has_target,
+    patient_delta,
+    study_of,
+    with_usable_names,
+)
 from simulations.drafting_columns import ColumnRefused, draft_column, draft_columns
-from simulations.drafting_notices import in_few_lines
+from simulations.drafting_notices import notices_of_left_out
 
 IN_FULL = 0.95
 """Fraction of patients whose visits are all kept where the draft chooses `most_visits`."""
@@ -41,41 +48,15 @@ NOT_OF_TIMES = ("missing_codes", "multiples", "below", "above")
 """Settings that the time of visits cannot have."""
 
 
-@dataclass(frozen=True, slots=True)
-class DraftRoles:
-    """Which column of a table is which.
-
-    Attributes:
-        target: column to predict.
-        patient: column that identifies the patient; with a time, found by its name and its cells if None.
-        site: column that names the hospital; it is left out.
-        time: column that orders the visits; None where a patient is one row.
-        most_visits: most visits of a patient; chosen so that most patients keep all of theirs if None.
-    """
-
-    target: str
-    patient: str | None = None
-    site: str | None = None
-    time: str | None = None
-    most_visits: int | None = None
-
-
-def draft_visits(
-    raw: pd.DataFrame,
-    roles: DraftRoles,
-    *,
-    name: str,
-    kinds: Mapping[str, str] = MappingProxyType({}),
-) -> DraftedStudy:
+def draft_visits(raw: pd.DataFrame, name: str, named: NamedColumns) -> DraftedStudy:
     """Return a study of visits whose schema fits the table.
 
     Every row is read. A column whose cells vary within no patient is one of the patient, any other one of the visit.
 
     Args:
         raw: a raw table, one row per visit.
-        roles: the columns of target, patient, hospital and time.
         name: name of the study, a slug.
-        kinds: column to the kind that it has, where a person knows better than the draft.
+        named: what a person says of the columns, the time among them.
 
     Raises:
         DataError: the table has no rows.
@@ -83,27 +64,27 @@ def draft_visits(
         StudyError: a named column is not in the table or cannot be used, no patient has several rows, or too little is
             left for a study.
     """
-    assert roles.time is not None, "a table of visits"
+    time = named.time
+    assert time is not None, "a table of visits"
     refuse_empty(raw, name)
     raw, notices = with_usable_names(raw)
-    patient = roles.patient or _patient_of(raw, roles.time)
-    named = {"target": roles.target, "patient column": patient, "site column": roles.site, "time": roles.time}
-    check_roles(raw, named, kinds)
-    rows = _rows_of_patients(raw.drop(columns=[] if roles.site is None else [roles.site]), patient, notices)
+    patient = named.patient or _patient_of(raw, time)
+    named = replace(named, patient=patient)
+    check_roles(raw, named)
+    rows = _rows_of_patients(raw.drop(columns=[] if named.site is None else [named.site]), patient, notices)
     owners, _ = pd.factorize(pd.Series([cell.strip() for cell in rows[patient]], dtype=object))
     visits = np.bincount(owners)
     if not len(visits) or visits.max() < 2:
         raise StudyError(f"no patient has several rows by column '{patient}'; name another one, or leave out --time")
-    most, of_length = _most_visits(visits, roles.most_visits)
-    time, of_time, without = _time_column(rows, roles.time, kinds)
-    columns, of_columns, others = _columns(rows, owners, _Left(patient, roles.time, roles.target), kinds)
-    columns = sorted([*columns, *time], key=lambda column: list(raw.columns).index(column["name"]))
-    schema = {"patient": patient, "time": roles.time, "most_visits": most, "columns": columns}
+    most, of_length = _most_visits(visits, named.most_visits)
+    time_columns, of_time, only_order = _time_column(rows, time, named.kinds)
+    columns, of_columns, others = _columns(rows, owners, named)
+    columns = sorted([*columns, *time_columns], key=lambda column: list(raw.columns).index(column["name"]))
+    schema = {"patient": patient, "time": time, "most_visits": most, "columns": columns}
     privacy = {"delta": patient_delta(len(visits)), "noise": "local", "unit": "patient"}
-    study = study_of(name, schema, privacy, roles.target)
-    left_out = {patient: "it names the patient"} | without | others
-    left_out |= {} if roles.site is None else {roles.site: "it names the site"}
-    of_clock = _clock(rows[roles.time].tolist(), owners, roles.time) if time else []
+    study = study_of(name, schema, privacy, named.target)
+    left_out = {patient: named.not_drafted[patient]} | only_order | others | named.not_drafted
+    of_clock = _clock(rows[time].tolist(), owners, time) if time_columns else []
     return DraftedStudy(study, (OF_RECORDS, *notices, *of_length, *of_time, *of_clock, *of_columns), left_out)
 
 
@@ -113,15 +94,6 @@ def _rows_of_patients(raw: pd.DataFrame, patient: str, notices: list[str]) -> pd
     if blank := is_known.count(False):
         notices.append(f"{count_rows(blank)} without a patient not read: hospitals refuse such a table")
     return raw[is_known].reset_index(drop=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """The columns that are drafted otherwise than by their cells alone."""
-
-    patient: str
-    time: str
-    target: str
 
 
 def _patient_of(raw: pd.DataFrame, time: str) -> str:
@@ -205,38 +177,37 @@ def _clock(cells: list[str], owners: Integers, time: str) -> list[str]:
 
 
 def _columns(
-    rows: pd.DataFrame, owners: Integers, left: _Left, kinds: Mapping[str, str]
+    rows: pd.DataFrame, owners: Integers, named: NamedColumns
 ) -> tuple[list[dict[str, Any]], list[str], dict[str, str]]:
     """Return the columns of the patient and of the visit, notices, and why columns are left out.
 
     Args:
         rows: a raw table of visits.
         owners: number of the patient of every row.
-        left: columns that are drafted otherwise.
-        kinds: kinds that a person names.
+        named: the target, the columns of patient and time, and kinds that a person names.
     """
     markers = markers_of([rows[column].tolist() for column in rows.columns])
-    names = [name for name in rows.columns if name not in (left.patient, left.time)]
+    names = [name for name in rows.columns if name not in (named.patient, named.time)]
     varying = {name: _varying(rows[name].tolist(), owners) for name in names}
     static = {name: count == 0 for name, count in varying.items()}
-    first = first_rows(rows, left.patient)
-    known = has_target(rows[left.target].tolist(), markers)
+    first = first_rows(rows, named.patient)
+    known = has_target(rows[named.target].tolist(), markers)
     columns, notices, without = list[dict[str, Any]](), list[str](), dict[str, str]()
     for is_static, table in ((True, first), (False, rows)):
         cells = {name: table[name].tolist() for name in names if static[name] is is_static}
-        if left.target in cells:
-            is_known = has_target(cells[left.target], markers)
-            cells[left.target] = [cell for cell, holds in zip(cells[left.target], is_known, strict=True) if holds]
+        if named.target in cells:
+            is_known = has_target(cells[named.target], markers)
+            cells[named.target] = [cell for cell, holds in zip(cells[named.target], is_known, strict=True) if holds]
         evidences = {
-            name: ColumnEvidence(texts, name == left.target, True, name, markers) for name, texts in cells.items()
+            name: ColumnEvidence(texts, name == named.target, True, name, markers) for name, texts in cells.items()
         }
-        drafted, left_out, lines = draft_columns(evidences, kinds)
+        drafted, left_out, lines = draft_columns(evidences, named.kinds)
         columns += [column | ({"per": "patient"} if is_static else {}) for column in drafted]
         without |= left_out
-        notices += in_few_lines([(name, f"is left out: {reason}") for name, reason in left_out.items()]) + lines
+        notices += notices_of_left_out(left_out) + lines
     if blank := known.count(False):
-        columns = [column | ({"missing": True} if column["name"] == left.target else {}) for column in columns]
-        notices.append(f"target '{left.target}' is missing at {count_rows(blank)}: it is declared with missing = true")
+        columns = [column | ({"missing": True} if column["name"] == named.target else {}) for column in columns]
+        notices.append(f"target '{named.target}' is missing at {count_rows(blank)}: it is declared with missing = true")
     held = [column["name"] for column in columns if column.get("per") == "patient"]
     listed = f"no cells vary within a patient in: {', '.join(held)}" if held else "every column varies within a patient"
     returning = int((np.bincount(owners) > 1).sum())

@@ -59,17 +59,14 @@ def draft(
     """
     from common.system.files import refuse_existing, write_synced, writing
     from common.tables.reading import parse_reading
-    from simulations.drafting import study_name
+    from simulations.drafting import NamedColumns, study_name
     from simulations.drafting_notices import draft_text
     from simulations.drafting_tables import draft_table
-    from simulations.drafting_visits import DraftRoles
 
     if not force:
         refuse_existing(out)
-    roles = DraftRoles(target, patient_column, site_column, time, most_visits)
-    drafted = draft_table(
-        table, parse_reading(read or []), roles, name=name or study_name(table), kinds=_kinds(kind or [])
-    )
+    named = NamedColumns(target, patient_column, site_column, time, most_visits, _kinds(kind or []))
+    drafted = draft_table(table, parse_reading(read or []), named, name=name or study_name(table))
     with writing(out):
         write_synced(out, draft_text(drafted.study, drafted.notices).encode())
     note(drafted.notices)

@@ -24,8 +24,8 @@ from simulations.console.form import StudyForm, form_of, with_problem
 from simulations.console.launching import HowToSimulate, LaunchedRuns
 from simulations.console.uploads import MOST_TABLE_BYTES, decode_table
 from simulations.console.workspace import SavedDraft, Workspace
+from simulations.drafting import NamedColumns
 from simulations.drafting_columns import ColumnRefused
-from simulations.drafting_visits import DraftRoles
 from simulations.federation.prepare import SmallHospitals
 from simulations.federation.tables import DEFAULT_HOSPITALS
 
@@ -125,9 +125,9 @@ class StudyPages:
         if most and not (most.isascii() and most.isdecimal() and len(most) <= 4):
             return await self._show(request, status=400, at={"draft_most_visits": "write a whole number, or nothing"})
         patient, site, time = (form.get(key) or None for key in ("patient_column", "site_column", "time_column"))
-        roles = DraftRoles(form["draft_target"], patient, site, time, int(most) if most else None)
+        named = NamedColumns(form["draft_target"], patient, site, time, int(most) if most else None)
         try:
-            await run_in_threadpool(self._workspace.make_draft, name, roles)
+            await run_in_threadpool(self._workspace.make_draft, name, named)
         except FedSynthError as problem:
             return await self._show(request, status=400, at={"draft_target": str(problem)})
         return RedirectResponse(f"/studies/{name}#form", 303)

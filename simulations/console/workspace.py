@@ -21,11 +21,10 @@ from common.tables.reading import Reading, parse_reading
 from common.tables.roles import declared_role
 from simulations.checking import TablesToCheck, check_study
 from simulations.console.form import Document, StudyForm
-from simulations.drafting import study_name
+from simulations.drafting import NamedColumns, study_name
 from simulations.drafting_columns import ColumnRefused
 from simulations.drafting_notices import draft_text
 from simulations.drafting_tables import draft_table
-from simulations.drafting_visits import DraftRoles
 
 DRAFT, STUDY = "draft.json", "study.toml"
 
@@ -163,16 +162,16 @@ class Workspace:
             raise
         return name
 
-    def make_draft(self, name: str, roles: DraftRoles) -> SavedDraft:
+    def make_draft(self, name: str, named: NamedColumns) -> SavedDraft:
         """Draft the study by reading its table, as `study draft` does. Raises as `draft_table` does."""
         asked = self.draft(name).model_copy(
             update={
-                "target": roles.target,
-                "patient_column": roles.patient,
-                "site_column": roles.site,
-                "time_column": roles.time,
-                "most_visits": roles.most_visits,
-                "kinds": {},
+                "target": named.target,
+                "patient_column": named.patient,
+                "site_column": named.site,
+                "time_column": named.time,
+                "most_visits": named.most_visits,
+                "kinds": dict(named.kinds),
             }
         )
         drafted = _drafted(name, asked)
@@ -237,8 +236,10 @@ def _refuse_databases(table: Path, reading: tuple[str, ...]) -> None:
 
 def _drafted(name: str, draft: SavedDraft) -> SavedDraft:
     assert draft.target is not None, "a person chose a target"
-    roles = DraftRoles(draft.target, draft.patient_column, draft.site_column, draft.time_column, draft.most_visits)
-    drafted = draft_table(draft.path, draft.how, roles, name=name, kinds=draft.kinds)
+    named = NamedColumns(
+        draft.target, draft.patient_column, draft.site_column, draft.time_column, draft.most_visits, draft.kinds
+    )
+    drafted = draft_table(draft.path, draft.how, named, name=name)
     study = drafted.study
     return draft.model_copy(
         update={

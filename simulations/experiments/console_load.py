@@ -38,7 +38,6 @@ from simulations.console.launching import LaunchedRuns
 from simulations.console.pages import coordinator_pages
 from simulations.console.workspace import Workspace
 from simulations.drafting import NamedColumns, draft_study
-from simulations.drafting_visits import DraftRoles
 from simulations.federation.hospitals import built_in_hospitals, built_in_study
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
@@ -165,7 +164,7 @@ def large_pages() -> Iterator[tuple[str, Console, str]]:
         raw.to_csv(Path(folder) / "wide.csv", index=False)
         workspace = Workspace(Path(folder) / "studies")
         workspace.add("wide", Path(folder) / "wide.csv", None, ())
-        workspace.make_draft("wide", DraftRoles("died"))
+        workspace.make_draft("wide", NamedColumns("died"))
         runs = LaunchedRuns(workspace)
         console = Console(lambda serving: coordinator_pages(runs, workspace, runs, serving), Listen())
         with console.beside():

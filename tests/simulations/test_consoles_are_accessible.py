@@ -13,7 +13,7 @@ from simulations.console.form import form_of
 from simulations.console.launching import LaunchedRuns, ManyRuns
 from simulations.console.pages import coordinator_pages
 from simulations.console.workspace import Workspace
-from simulations.drafting_visits import DraftRoles
+from simulations.drafting import NamedColumns
 from tests.simulations.test_drafting import stays
 from tests.testbeds.axe import axe, findings
 from tests.testbeds.browser import NO_CHROMIUM, Browser, chromium
@@ -47,7 +47,7 @@ def test_the_coordinators_pages(tmp_path: Path, browser: Browser) -> None:
     for name in ("new", "drafted", "saved"):
         workspace.add(name, tmp_path / "icu.csv", None, ())
     for name in ("drafted", "saved"):
-        draft = workspace.make_draft(name, DraftRoles("died", "patient"))
+        draft = workspace.make_draft(name, NamedColumns("died", "patient"))
     assert draft.document is not None
     workspace.save("saved", form_of(draft.document), {})
     coordinated, launched = coordinator_runs(tmp_path, "run-1", "run-2"), LaunchedRuns(workspace)

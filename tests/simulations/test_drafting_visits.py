@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,24 +12,25 @@ import pytest
 from common.errors import StudyError
 from common.study.study import Study, parse_study, read_study
 from common.tables.visits import check_records, patients_in
+from simulations.drafting import NamedColumns
 from simulations.drafting_columns import ColumnRefused
 from simulations.drafting_notices import draft_text
-from simulations.drafting_visits import DraftRoles, draft_visits
+from simulations.drafting_visits import draft_visits
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.visits import invented_visits
 
 RAW = invented_visits(150)
 
 
-def of(time: str, patient: str | None = None, most_visits: int | None = None, target: str = "stage") -> DraftRoles:
-    return DraftRoles(target, patient, None, time, most_visits)
+def of(time: str, patient: str | None = None, most_visits: int | None = None, target: str = "stage") -> NamedColumns:
+    return NamedColumns(target, patient, None, time, most_visits)
 
 
 ROLES = of("day", "id")
 
 
-def draft(raw: pd.DataFrame = RAW, roles: DraftRoles = ROLES) -> tuple[Study, Sequence[str]]:
-    drafted = draft_visits(raw, roles, name="x")
+def draft(raw: pd.DataFrame = RAW, roles: NamedColumns = ROLES) -> tuple[Study, Sequence[str]]:
+    drafted = draft_visits(raw, "x", roles)
     return drafted.study, drafted.notices
 
 
@@ -92,20 +94,20 @@ class TestDraft:
             (of("id", "id"), "patient column 'id' is also the time"),
             (of("day", "id", target="day"), "target 'day' is also the time"),
             (of("day", "id", 100), "most_visits"),
-            (DraftRoles("stage", "id", "ward", "day"), "site column 'ward' is not in the table"),
+            (NamedColumns("stage", "id", "ward", "day"), "site column 'ward' is not in the table"),
         ],
     )
-    def test_refuses_roles_that_do_not_fit(self, roles: DraftRoles, problem: str) -> None:
+    def test_refuses_roles_that_do_not_fit(self, roles: NamedColumns, problem: str) -> None:
         with pytest.raises(StudyError, match=problem):
             draft(RAW, roles)
 
     def test_refuses_a_kind_that_the_time_cannot_have(self) -> None:
         with pytest.raises(ColumnRefused, match="as the time of the visits"):
-            draft_visits(RAW, ROLES, name="x", kinds={"day": "categorical"})
+            draft_visits(RAW, "x", replace(ROLES, kinds={"day": "categorical"}))
 
     def test_says_why_columns_are_left_out(self) -> None:
         raw = RAW.assign(ward="a", email=[f"p{row}@example.org" for row in range(len(RAW))])
-        drafted = draft_visits(raw, DraftRoles("stage", "id", "ward", "day"), name="x")
+        drafted = draft_visits(raw, "x", NamedColumns("stage", "id", "ward", "day"))
         assert list(drafted.left_out) == ["id", "email", "ward"]
         assert "direct identifier" in drafted.left_out["email"]
         assert "ward" not in drafted.study.read_names

@@ -15,7 +15,7 @@ from common.system.folder import LOCK
 from simulations.console.form import form_of
 from simulations.console.launching import OUT, HowToSimulate, LaunchedRun, LaunchedRuns, launch
 from simulations.console.workspace import Workspace
-from simulations.drafting_visits import DraftRoles
+from simulations.drafting import NamedColumns
 from tests.simulations.test_drafting import stays
 
 
@@ -32,7 +32,7 @@ def workspace(tmp_path: Path) -> Workspace:
     stays().to_csv(tmp_path / "icu.csv", index=False)
     workspace = Workspace(tmp_path / "studies")
     name = workspace.add("", tmp_path / "icu.csv", None, ())
-    draft = workspace.make_draft(name, DraftRoles("died", "patient"))
+    draft = workspace.make_draft(name, NamedColumns("died", "patient"))
     assert draft.document is not None
     workspace.save(name, form_of(draft.document), {})
     return workspace
