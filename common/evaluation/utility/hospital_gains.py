@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from common.arrays import Integers
 from common.evaluation.statistics.codes import features
@@ -64,6 +65,15 @@ class HospitalGain:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hospital:
+    """Name of a hospital, and the indices of its training rows and of its held-out patients."""
+
+    name: str
+    trained: Integers
+    tested: Integers
+
+
 def hospital_gains(data: EvaluationData, core: Predictions) -> tuple[HospitalGain, ...]:
     """Return what taking part brings each hospital; empty where the hospitals of the rows are not known.
 
@@ -71,47 +81,62 @@ def hospital_gains(data: EvaluationData, core: Predictions) -> tuple[HospitalGai
         data: the tables; at most `MOST_HOSPITALS` hospitals are measured.
         core: predictions of the core measures' learners for all held-out patients.
     """
-    return tuple(_gain(data, core, name, trained, tested) for name, trained, tested in _smallest(data) if len(trained))
+    hospitals = [hospital for hospital in _smallest(data) if len(hospital.trained)]
+    if not hospitals:
+        return ()
+    synthetic = _examples(data, sampled(data.synthetic, MOST_ADDED, "added"))
+    known = sorted(set(labels(data.train[data.target])))
+    return tuple(_gain(data, core, hospital, synthetic, known) for hospital in hospitals)
 
 
-def _smallest(data: EvaluationData) -> list[tuple[str, Integers, Integers]]:
-    """Return name, training rows and held-out rows of the hospitals with the fewest training rows, by name."""
+def _smallest(data: EvaluationData) -> list[_Hospital]:
+    """Return the hospitals with the fewest training rows, by name."""
     if data.is_one_hospital:
-        return [(THIS, np.arange(len(data.train)), np.arange(len(data.holdout)))]
+        return [_Hospital(THIS, np.arange(len(data.train)), np.arange(len(data.holdout)))]
     if data.hospitals is None:
         return []
     trained, tested = data.hospitals.training, data.hospitals.holdout
     hospitals = [
-        (str(name), np.flatnonzero(trained == name), np.flatnonzero(tested == name)) for name in sorted(set(trained))
+        _Hospital(str(name), np.flatnonzero(trained == name), np.flatnonzero(tested == name))
+        for name in sorted(set(trained))
     ]
-    smallest = sorted(hospitals, key=lambda hospital: len(hospital[1]))[:MOST_HOSPITALS]
-    return sorted(smallest, key=lambda hospital: hospital[0])
+    smallest = sorted(hospitals, key=lambda hospital: len(hospital.trained))[:MOST_HOSPITALS]
+    return sorted(smallest, key=lambda hospital: hospital.name)
 
 
-def _gain(data: EvaluationData, core: Predictions, name: str, trained: Integers, tested: Integers) -> HospitalGain:
+def _examples(data: EvaluationData, rows: pd.DataFrame) -> Examples:
+    """Return rows of one of the tables as classifiers are trained on them."""
+    return Examples(features(rows, data.numeric, without=[data.target]), labels(rows[data.target]))
+
+
+def _gain(
+    data: EvaluationData, core: Predictions, hospital: _Hospital, synthetic: Examples, known: Sequence[str]
+) -> HospitalGain:
     """Measure one hospital.
 
     Args:
         data, core: as in `hospital_gains`.
-        name: of the hospital.
-        trained, tested: indices of its training rows and of its held-out patients.
+        hospital: the hospital.
+        synthetic: the synthetic rows to add.
+        known: the classes of the training rows of all hospitals.
     """
-    truth, known = core.truth[tested], labels(data.train[data.target])
-    classes = scored_classes(truth, sorted(set(known)))
+    name, rows, patients = hospital.name, len(hospital.trained), len(hospital.tested)
+    truth = core.truth[hospital.tested]
+    classes = scored_classes(truth, known)
     if len(set(truth)) < 2 or not classes:
-        return HospitalGain(name, len(trained), len(tested), None, None, None, None, None, "cannot be tested")
-    own = data.train.iloc[trained[sampled_rows(len(trained), MOST_TRAINED, "own")]]
-    added = sampled(data.synthetic, MOST_ADDED, "added")
-    tables = [features(rows, data.numeric, without=[data.target]) for rows in (own, added, data.holdout.iloc[tested])]
-    real, synthetic = (Examples(tables[side], labels(rows[data.target])) for side, rows in enumerate((own, added)))
-    classifiers = train_both(real, synthetic, tables[2], data.numeric)
-    foreign, patients = core.synthetic.get(LEARNER), len(tested)
-    sides = classifiers.own, classifiers.both, None if foreign is None else foreign.at(tested)
-    alone, both, without = (Score(area(truth, side or nothing_learned(patients), classes), patients) for side in sides)
+        return HospitalGain(name, rows, patients, None, None, None, None, None, "cannot be tested")
+    own = data.train.iloc[hospital.trained[sampled_rows(rows, MOST_TRAINED, "own")]]
+    held_out = features(data.holdout.iloc[hospital.tested], data.numeric, without=[data.target])
+    trained = train_both(_examples(data, own), synthetic, held_out, data.numeric)
+    on_synthetic = core.synthetic.get(LEARNER)
+    predictions = trained.own, trained.both, None if on_synthetic is None else on_synthetic.at(hospital.tested)
+    alone, both, without = (
+        Score(area(truth, prediction or nothing_learned(patients), classes), patients) for prediction in predictions
+    )
     gain = both.minus(alone)
     answer: Answer = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "no difference shown"
     scores = (alone.estimate(), both.estimate(), without.estimate(), gain)
-    return HospitalGain(name, len(trained), patients, classifiers.factor, *scores, answer)
+    return HospitalGain(name, rows, patients, trained.factor, *scores, answer)
 
 
 def nothing_learned(patients: int) -> Prediction:

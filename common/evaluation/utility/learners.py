@@ -88,6 +88,11 @@ class Prediction:
     classes: tuple[str, ...]
     probabilities: Floats
 
+    @classmethod
+    def by(cls, model: Any, x_of_patients: Floats) -> Prediction:
+        """Return what a trained classifier predicts for patients, from their prepared features."""
+        return cls(tuple(str(label) for label in model.classes_), model.predict_proba(x_of_patients))
+
     def of(self, label: str) -> Floats:
         """Return the probability of one class; zero if the learner never saw it."""
         if label not in self.classes:
@@ -126,17 +131,26 @@ def predict(
     if classes.nunique() < 2:
         return {}
     numeric, columns = numeric_by_value(train), list(train.columns)
-    x = features(table[columns], numeric, without=[target]).loc[classes.index]
-    x_of_patients = features(patients[columns], numeric, without=[target])
+    rows = features(table[columns], numeric, without=[target]).loc[classes.index]
+    x, x_of_patients = prepared(rows, features(patients[columns], numeric, without=[target]), numeric)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # unseen categories, columns without a value, lbfgs out of steps
-        prepare = preparation(x, numeric).fit(x)
-        x, x_of_patients = prepare.transform(x), prepare.transform(x_of_patients)
+        warnings.simplefilter("ignore")  # lbfgs out of steps
         models = {name: LEARNERS[name].make().fit(x, classes) for name in learners}
-        return {
-            name: Prediction(tuple(str(label) for label in model.classes_), model.predict_proba(x_of_patients))
-            for name, model in models.items()
-        }
+        return {name: Prediction.by(model, x_of_patients) for name, model in models.items()}
+
+
+def prepared(rows: pd.DataFrame, patients: pd.DataFrame, numeric: Collection[str]) -> tuple[Floats, Floats]:
+    """Return the features of training rows and of patients as `preparation`, fitted to the rows, transforms them.
+
+    Args:
+        rows: features of the training rows.
+        patients: features of the patients to predict for.
+        numeric: names of the numeric features.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # unseen categories, columns without a value
+        prepare = preparation(rows, numeric).fit(rows)
+        return prepare.transform(rows), prepare.transform(patients)
 
 
 def preparation(x: pd.DataFrame, numeric: Collection[str]) -> Any:

@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from common.arrays import Floats, Integers
 from common.evaluation.statistics.values import Labels
-from common.evaluation.utility.learners import LEARNERS, Prediction, preparation
+from common.evaluation.utility.learners import LEARNERS, Prediction, prepared
 
 FACTORS = (0.0, 1.0, 4.0, 16.0)
 """What all synthetic rows together may weigh, in multiples of the hospital's own rows; 0 does without them."""
@@ -84,10 +84,7 @@ def train_both(own: Examples, synthetic: Examples, patients: pd.DataFrame, numer
     """
     alone = train(own, patients, numeric)
     pooled = joined(own, synthetic)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in `learners.predict`
-        prepare = preparation(pooled.features, numeric).fit(pooled.features)
-        x, x_of_patients = prepare.transform(pooled.features), prepare.transform(patients)
+    x, x_of_patients = prepared(pooled.features, patients, numeric)
     factor = chosen_factor(x, pooled.classes, len(own.classes))
     if factor == 0:
         return Trained(factor, alone, alone)
@@ -103,10 +100,7 @@ def train(rows: Examples, patients: pd.DataFrame, numeric: Collection[str]) -> P
         patients: features of the patients to predict for.
         numeric: names of the numeric features.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in `learners.predict`
-        prepare = preparation(rows.features, numeric).fit(rows.features)
-        x, x_of_patients = prepare.transform(rows.features), prepare.transform(patients)
+    x, x_of_patients = prepared(rows.features, patients, numeric)
     return _predicted(_fitted(x, rows.classes, np.ones(len(rows.classes))), x_of_patients)
 
 
@@ -195,6 +189,4 @@ def _fitted(x: Floats, classes: Labels, weights: Floats) -> Any:
 
 
 def _predicted(model: Any, x: Floats) -> Prediction | None:
-    if model is None:
-        return None
-    return Prediction(tuple(str(label) for label in model.classes_), model.predict_proba(x))
+    return None if model is None else Prediction.by(model, x)
