@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from common.omop.definitions import Extraction, Feature, Selection, StudyCohort, Visits
-from common.omop.sql import COHORT, VISITS, digest, queries
+from common.omop.sql import digest, queries
 
 RESULTS = {
     "any": "whether there is one",
@@ -17,28 +17,32 @@ RESULTS = {
 }
 """What a summary is of the events in the window, in words."""
 
+TAKEN = (
+    "The table is taken from the hospital's OMOP database, once, at import. Definitions and SQL texts together "
+    "have the SHA-256"
+)
+
 
 def what_is_taken(extraction: Extraction) -> list[str]:
     """Return who is in the table and what each column is, one sentence a line; numbers in brackets are concepts."""
-    lines = [
-        "The table is taken from the hospital's OMOP database, once, at import. Definitions and SQL texts together "
-        "have the SHA-256",
+    return [
+        TAKEN,
         f"    {digest(extraction)}",
-        _cohort(extraction.study_cohort),
+        *_rows(extraction),
+        *(f"    {column}" for column in _columns(extraction)),
     ]
-    if extraction.visits is not None:
-        lines.append(_visits(extraction.visits))
-    columns = ((json.dumps(feature.name, ensure_ascii=False), _feature(feature)) for feature in extraction.features)
-    return [*lines, *(f"    {name}: {what}" for name, what in columns)]
+
+
+def sentences_about(extraction: Extraction) -> list[str]:
+    """Return what `what_is_taken` says for a page of sentences: without indents, the digest in its sentence."""
+    return [f"{TAKEN} {digest(extraction)}", *_rows(extraction), *_columns(extraction)]
 
 
 def taken_by_query(extraction: Extraction) -> list[tuple[str, str, str]]:
     """Return of every SQL text its title, what it takes in words, and its SHA-256, in the order of `queries`."""
-    words = {COHORT: _cohort(extraction.study_cohort).removesuffix(" The columns are:")}
-    if extraction.visits is not None:
-        words[VISITS] = _visits(extraction.visits)
-    words |= {feature.name: _feature(feature) for feature in extraction.features}
-    return [(query.title, words[query.title], query.sha256) for query in queries(extraction)]
+    visits = [] if extraction.visits is None else [_visits(extraction.visits)]
+    taken = [_cohort(extraction.study_cohort), *visits, *map(_feature, extraction.features)]
+    return [(query.title, what, query.sha256) for query, what in zip(queries(extraction), taken, strict=True)]
 
 
 def sql_lines(extraction: Extraction) -> list[str]:
@@ -49,11 +53,22 @@ def sql_lines(extraction: Extraction) -> list[str]:
     return lines
 
 
+def _rows(extraction: Extraction) -> list[str]:
+    """Return who is in the table, and which visits are its rows where there are some."""
+    visits = [] if extraction.visits is None else [_visits(extraction.visits)]
+    return [f"{_cohort(extraction.study_cohort)} The columns are:", *visits]
+
+
+def _columns(extraction: Extraction) -> list[str]:
+    """Return name and content of each column."""
+    return [f"{json.dumps(feature.name, ensure_ascii=False)}: {_feature(feature)}" for feature in extraction.features]
+
+
 def _cohort(cohort: StudyCohort) -> str:
     return (
         f"A patient is in the table whose first {cohort.domain} of {_concepts(cohort)} came at the age of "
         f"{cohort.age[0]} to {cohort.age[1]}, observed for {cohort.prior_observation_days} days before. That day is "
-        "day 0. The columns are:"
+        "day 0."
     )
 
 

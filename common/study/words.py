@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.columns.image import Image
-from common.omop.words import what_is_taken
+from common.omop.words import sentences_about
 from common.study.study import Study
 
 MOST_NAMES = 12
@@ -26,8 +26,7 @@ def what_it_is(study: Study) -> list[str]:
         target = f"{target} It is also a survival outcome, followed for as long as '{study.evaluation.time}' says."
     lines = [*_rows(study), target, *(_image(column) for column in study.images)]
     if study.extraction is not None:
-        cohort = what_is_taken(study.extraction)
-        lines += [" ".join(line.strip() for line in cohort[:2]), *(line.strip() for line in cohort[2:])]
+        lines += sentences_about(study.extraction)
     if study.rules:
         held = "In every synthetic visit" if study.has_visits else "In every synthetic row"
         lines.append(f"{held}: {_listed([str(rule) for rule in study.rules])}.")
