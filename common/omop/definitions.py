@@ -148,17 +148,17 @@ class Feature(Selection):
     @field_validator("values", mode="before")
     @classmethod
     def _lists(cls, values: Any, others: ValidationInfo) -> Any:
-        return check_values(values, f"feature '{others.data.get('name', '')}'")
+        return check_values(values, _named(others))
 
     @field_validator("window", mode="before")
     @classmethod
     def _pair(cls, window: Any, others: ValidationInfo) -> Any:
-        return check_window(window, f"feature '{others.data.get('name', '')}'")
+        return check_window(window, _named(others))
 
     @field_validator("units")
     @classmethod
     def _factors(cls, units: dict[str, float], others: ValidationInfo) -> dict[str, float]:
-        whose = f"feature '{others.data.get('name', '')}'"
+        whose = _named(others)
         for key, factor in units.items():
             if not (key.isascii() and key.isdecimal() and int(key) <= LARGEST_CONCEPT and str(int(key)) == key):
                 raise ValueError(f"{whose}, units: '{key}' is no concept id of a unit; write units = {{ 8840 = 1.0 }}")
@@ -277,6 +277,11 @@ def straddles(feature: Feature, target: Feature) -> bool:
     if feature.window is None or target.window is None or target.window[0] < 0:
         return False
     return feature.window[0] < target.window[0] <= feature.window[1]
+
+
+def _named(others: ValidationInfo) -> str:
+    """Return the feature whose settings are checked, for messages."""
+    return f"feature '{others.data.get('name', '')}'"
 
 
 def _refuse_overlap(one: Feature, other: Feature) -> None:
