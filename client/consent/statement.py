@@ -16,6 +16,7 @@ from common.privacy.events import Event
 from common.privacy.meaning import SUSPICION, equal_gaussian, group_epsilon, suspicion_after
 from common.protocol.signing import fingerprint
 from common.study.study import Study
+from common.study.words import KEPT
 
 
 def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[str]:
@@ -51,7 +52,7 @@ def _visits(study: Study) -> list[str]:
     if not study.has_visits:
         return []
     declared = study.declared
-    kept = {"last": "the last", "thinned": "evenly spaced"}.get(declared.keep_visits or "first", "the first")
+    kept = KEPT[declared.keep_visits]
     return [
         f"Of each patient, {kept} {declared.most_visits} visits at most are counted, in the order of "
         f"{json.dumps(declared.time, ensure_ascii=False)}. All visits of a patient together weigh as much as one "

@@ -11,8 +11,8 @@ from common.study.study import Study
 MOST_NAMES = 12
 """Most names that a sentence lists."""
 
-KEPT = {"last": "the last ones", "thinned": "evenly spaced ones", "first": "the first ones"}
-"""Which visits are kept where a patient has too many."""
+KEPT = {None: "the first", "first": "the first", "last": "the last", "thinned": "evenly spaced"}
+"""Which visits are kept where a patient has too many, by `keep_visits`."""
 
 
 def what_it_is(study: Study) -> list[str]:
@@ -39,13 +39,13 @@ def what_it_is(study: Study) -> list[str]:
 
 
 def _rows(study: Study) -> list[str]:
-    """Return what a row is; of a study of visits, which visits are counted and what is of whom."""
+    """Return what a row is; of a study of visits, which visits are counted and what each column is about."""
     declared = study.declared
     if not study.has_visits:
         unit = "patient" if study.privacy.unit == "patient" else "record, and a patient may have several"
         return [f"A row is a {unit}."]
     assert declared.patient is not None, "a study of visits"
-    kept = KEPT[declared.keep_visits or "first"]
+    kept = KEPT[declared.keep_visits]
     others = [column for column in declared.columns if column.name != declared.time]
     of_patient = [column.name for column in others if column.per == "patient"]
     of_visit = [column.name for column in others if column.per != "patient"]
@@ -54,8 +54,8 @@ def _rows(study: Study) -> list[str]:
         timed = f"of the first visit is synthesized, and the others follow every {declared.interval:g}"
     lines = [
         f"A row is a visit. '{declared.patient}' says whose it is, and '{declared.time}' when; the time {timed}.",
-        f"At most {declared.most_visits} visits of a patient are counted, {kept} where there are more. All visits of a "
-        "patient together weigh as much as one patient, and are protected together.",
+        f"At most {declared.most_visits} visits of a patient are counted, {kept} ones where there are more. All visits "
+        "of a patient together weigh as much as one patient, and are protected together.",
     ]
     if of_patient:
         lines.append(f"The same at all visits of a patient: {_listed(of_patient)}.")
