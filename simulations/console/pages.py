@@ -195,6 +195,7 @@ class StudyPages:
 
         def facts() -> dict[str, Any]:
             draft = self._workspace.draft(name)
+            study = draft.study
             runs = [self._runs.run(run_id) for run_id in self._runs.of(name)]
             saved = form_of(draft.document) if form is None and draft.document is not None else None
             return {
@@ -205,7 +206,7 @@ class StudyPages:
                 "form": form or saved,
                 "kinds": list(KINDS),
                 "study_file": self._workspace.study_file(name),
-                "words": [] if draft.study is None else what_it_is(draft.study),
+                "words": [] if study is None else what_it_is(study),
                 "runs": [(run.run_id, _line(run)) for run in runs],
                 "hospitals": DEFAULT_HOSPITALS,
                 "most_hospitals": MOST_HOSPITALS,
