@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.arrays import Floats
+from common.images.cells import Pixels
 from common.images.png import MOST_PIXELS
 from common.tables.extras import load
-from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture, levels_to_pixels
+from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture, damage_refused, levels_to_pixels
 
 TAGS = (
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
@@ -61,21 +61,13 @@ def read_dicom(file: Path, frame: int | None, files: ImageFiles) -> Picture:
     Source: DICOM PS3.3 2024, C.7.6.3 (image pixel), C.11.1 (rescale) and C.11.2 (window).
     """
     pydicom = load("pydicom", "images")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they quote tags
-        try:
-            if pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == DEFLATED:
-                raise ImageProblem("is a deflated DICOM file; save it uncompressed")
-            dataset = pydicom.dcmread(file, specific_tags=list(TAGS))
-            index = _frame(dataset, frame)
-            pixels = load("pydicom.pixels", "images").pixel_array(dataset, index=index)
-            return Picture(_gray(dataset, pixels, files), _warning(dataset))
-        except ImageProblem:
-            raise
-        except Exception as problem:  # pydicom raises what a damaged file makes its parts raise
-            raise ImageProblem(
-                f"is a DICOM file that cannot be read ({type(problem).__name__}); save it again, uncompressed"
-            ) from None
+    with damage_refused("is a DICOM file", "save it again, uncompressed"):
+        if pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID") == DEFLATED:
+            raise ImageProblem("is a deflated DICOM file; save it uncompressed")
+        dataset = pydicom.dcmread(file, specific_tags=list(TAGS))
+        index = _frame(dataset, frame)
+        pixels = load("pydicom.pixels", "images").pixel_array(dataset, index=index)
+        return Picture(_gray(dataset, pixels, files), _warning(dataset))
 
 
 def _frame(dataset: Any, frame: int | None) -> int:
@@ -94,7 +86,7 @@ def _frame(dataset: Any, frame: int | None) -> int:
     return frame or 0
 
 
-def _gray(dataset: Any, pixels: np.ndarray[Any, Any], files: ImageFiles) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _gray(dataset: Any, pixels: np.ndarray[Any, Any], files: ImageFiles) -> Pixels:
     photometric = str(dataset.PhotometricInterpretation)
     if pixels.ndim == 3 and pixels.dtype == np.uint8 and photometric != "PALETTE COLOR":
         return files.from_color(pixels)

@@ -6,7 +6,6 @@ taken as the pixels lie.
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from common.images.cells import Pixels
 from common.images.png import MOST_PIXELS, pixels_of_png
 from common.tables.dicom import is_dicom, read_dicom
 from common.tables.extras import load
-from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture
+from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture, damage_refused
 from common.tables.nifti import read_nifti
 
 Reader = Callable[[Path, int | None, ImageFiles], Picture]
@@ -40,17 +39,13 @@ def reader_of(file: Path) -> Reader:
 def archive_of(file: Path) -> Pixels:
     """Return the images of a NumPy archive: its only array, or that named `images`."""
     names: list[str] = []
-    try:
+    with damage_refused("names an archive"):
         with zipfile.ZipFile(file) as opened:
             if sum(member.file_size for member in opened.infolist()) > MOST_BYTES:
                 raise ImageProblem(f"names an archive of more than {MOST_BYTES // 2**20} MiB unpacked; split it")
         with np.load(file, allow_pickle=False) as archive:
             names = list(archive.keys())
             images = archive["images" if "images" in names else names[0]] if names else None
-    except ImageProblem:
-        raise
-    except Exception as problem:  # NumPy raises what a damaged file makes its parts raise
-        raise ImageProblem(f"names an archive that cannot be read ({type(problem).__name__}); save it again") from None
     if images is None or (len(names) > 1 and "images" not in names):
         raise ImageProblem("names an archive of several arrays; call that of the images 'images'")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 3:
@@ -71,10 +66,8 @@ def _of_archive(file: Path, number: int | None, files: ImageFiles) -> Picture:
 
 def _png(file: Path, number: int | None, files: ImageFiles) -> Picture:
     """Return a PNG file; one that this project wrote needs no library."""
-    try:
+    with damage_refused("is a file"):
         pixels = pixels_of_png(file.read_bytes()) if number is None else None
-    except OSError as problem:
-        raise ImageProblem(f"is a file that cannot be read ({type(problem).__name__}); save it again") from None
     return _picture(file, number, files) if pixels is None else Picture(pixels)
 
 
@@ -83,17 +76,12 @@ def _picture(file: Path, number: int | None, files: ImageFiles) -> Picture:
     pillow = load("PIL.Image", "images")
     if number is not None:
         raise ImageProblem("names a part of a file that has none; leave the number out")
-    try:
-        with warnings.catch_warnings(action="ignore"), pillow.open(file, formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > MOST_PIXELS:  # before anything is unpacked
-                raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")
-            if getattr(picture, "n_frames", 1) > 1:
-                raise ImageProblem("is a file of several frames; save each as a file of its own")
-            return Picture(_gray(picture, files))
-    except ImageProblem:
-        raise
-    except Exception as problem:  # Pillow raises what a damaged file makes its parts raise
-        raise ImageProblem(f"is a file that cannot be read ({type(problem).__name__}); save it again") from None
+    with damage_refused("is a file"), pillow.open(file, formats=("PNG", "JPEG")) as picture:
+        if picture.width * picture.height > MOST_PIXELS:  # before anything is unpacked
+            raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")
+        if getattr(picture, "n_frames", 1) > 1:
+            raise ImageProblem("is a file of several frames; save each as a file of its own")
+        return Picture(_gray(picture, files))
 
 
 def _gray(picture: Any, files: ImageFiles) -> Pixels:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -32,6 +35,25 @@ LUMA = (0.299, 0.587, 0.114)
 
 class ImageProblem(Exception):
     """Why a file cannot be read as an image, as the rest of a sentence."""
+
+
+@contextmanager
+def damage_refused(file: str, remedy: str = "save it again") -> Iterator[None]:
+    """Turn whatever a library raises about a damaged file into an `ImageProblem`; its warnings are dropped.
+
+    Errors and warnings of a library may quote what the file says: only the kind of an error is repeated.
+
+    Args:
+        file: what the row has or names, such as "is a DICOM file".
+        remedy: what a person should do.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            yield
+        except ImageProblem:
+            raise
+        except Exception as problem:
+            raise ImageProblem(f"{file} that cannot be read ({type(problem).__name__}); {remedy}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.tables.extras import load
-from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture
+from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture, damage_refused
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 """The axis along which slices of a plane follow each other: 0 to the right, 1 to the front, 2 to the head."""
@@ -33,16 +32,8 @@ def read_nifti(file: Path, number: int | None, files: ImageFiles) -> Picture:
         DataError: the library that reads it is not installed.
     """
     nibabel = load("nibabel", "images")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            values = _slice_of(nibabel, nibabel.load(file), number, files)
-        except ImageProblem:
-            raise
-        except Exception as problem:  # nibabel raises what a damaged file makes its parts raise
-            raise ImageProblem(
-                f"is a NIfTI file that cannot be read ({type(problem).__name__}); save it again"
-            ) from None
+    with damage_refused("is a NIfTI file"):
+        values = _slice_of(nibabel, nibabel.load(file), number, files)
     finite = values[np.isfinite(values)]
     window = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     return Picture(files.gray(values, window))
