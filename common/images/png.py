@@ -16,7 +16,7 @@ COMPRESSION = 9
 """Level of zlib; a fixed one gives equal images equal files."""
 
 MOST_PIXELS = 2**24
-"""Largest image that is read without a library."""
+"""Most pixels of an image that is read."""
 
 GAP = 2
 """Pixels between two images of a sheet."""

@@ -16,7 +16,7 @@ from common.columns.cells import is_missing
 from common.columns.image import Image
 from common.errors import DataError
 from common.images.cells import BETWEEN, Pixels, pixels_of, pixels_text
-from common.tables.image_readers import archive_of, entry_of, reader_of
+from common.tables.image_readers import ARCHIVE, archive_of, entry_of, reader_of
 from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture
 
 ENTRY = re.compile(r"(.*)#(\d{1,12})", re.DOTALL)
@@ -111,7 +111,7 @@ class ImageColumn:
         match = ENTRY.fullmatch(path)
         name, number = (path, None) if match is None else (match[1], int(match[2]))
         file = self._file(name)
-        if file.suffix.lower() == ".npz":
+        if file.name.lower().endswith(ARCHIVE):
             picture = self._of_archive(file, number)
         else:
             picture = reader_of(file)(file, number, self._files)

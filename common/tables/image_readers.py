@@ -1,7 +1,6 @@
 """Readers of image files by their format: PNG, JPEG, NumPy archives, DICOM, NIfTI.
 
-Only pixels are taken of a file. A picture that looks another way than its pixels lie, as its metadata may say, is
-taken as the pixels lie.
+Only pixels are taken of a file, in the order in which it stores them: metadata that turn a picture are ignored.
 """
 
 from __future__ import annotations
@@ -28,11 +27,15 @@ GRAY, COLOR, DEEP = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr"), ("I", "I;
 
 
 def reader_of(file: Path) -> Reader:
-    """Return what reads a file, by the end of its name; a DICOM file may have any other. Raises `ImageProblem`."""
+    """Return what reads a file that is no archive, by the end of its name; a DICOM file may have any other.
+
+    Raises:
+        ImageProblem: the file is of another format.
+    """
     name = file.name.lower()
     reader = next((reader for suffix, reader in READERS.items() if name.endswith(suffix)), None)
     if reader is None and not is_dicom(file):
-        raise ImageProblem(f"names a file of an unknown format; save it as {', '.join(READERS)}")
+        raise ImageProblem(f"names a file of an unknown format; save it as {', '.join((*READERS, ARCHIVE))}")
     return reader or read_dicom
 
 
@@ -58,10 +61,6 @@ def entry_of(images: Pixels, number: int | None) -> Picture:
     if number is None or number >= len(images):
         raise ImageProblem("names no image of its archive; write the file and its number from 0, as in a.npz#0")
     return Picture(np.asarray(images[number]))
-
-
-def _of_archive(file: Path, number: int | None, files: ImageFiles) -> Picture:
-    return entry_of(archive_of(file), number)
 
 
 def _png(file: Path, number: int | None, files: ImageFiles) -> Picture:
@@ -99,10 +98,12 @@ READERS: dict[str, Reader] = {
     ".png": _png,
     ".jpg": _picture,
     ".jpeg": _picture,
-    ".npz": _of_archive,
     ".dcm": read_dicom,
     ".dicom": read_dicom,
     ".nii": read_nifti,
     ".nii.gz": read_nifti,
 }
-"""What reads a file whose name ends so."""
+"""What reads a file of one image, of frames or of slices, by the end of its name."""
+
+ARCHIVE = ".npz"
+"""End of the name of a NumPy archive, which is opened once for all its images."""
