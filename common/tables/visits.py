@@ -15,6 +15,8 @@ import pandas as pd
 
 from common.arrays import Floats, Integers
 from common.columns.cells import count_rows, each, is_missing, number_of
+from common.columns.date import Dated
+from common.columns.numeric import Numeric
 from common.errors import DataError
 from common.study.schema import FIRST_VISIT, SINCE_LAST_VISIT, VISIT, VISITS, Schema
 from common.study.study import Study
@@ -75,8 +77,7 @@ def visit_rows(raw: pd.DataFrame, declared: Schema) -> pd.DataFrame:
         cells = frame[time.name]
         frame[FIRST_VISIT] = cells.to_numpy()[starts][owner]
         if declared.interval is None:
-            moments = np.asarray(time.conform(cells.tolist()), dtype=np.float64)
-            between = np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
+            between = _since_last(cells, time)
             frame[SINCE_LAST_VISIT] = np.where(kept.visit == 0, "", between.astype(str)).astype(object)
     return frame
 
@@ -200,9 +201,14 @@ def _off_the_clock(raw: pd.DataFrame, declared: Schema, kept: Histories) -> int:
     time = declared.time_column
     if declared.interval is None or time is None:
         return 0
-    moments = np.asarray(time.conform(raw[time.name].iloc[kept.rows].tolist()), dtype=np.float64)
-    between = np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
+    between = _since_last(raw[time.name].iloc[kept.rows], time)
     return int(((kept.visit > 0) & (between != declared.interval)).sum())
+
+
+def _since_last(cells: pd.Series, time: Dated | Numeric) -> Floats:
+    """Return the time from every row to the row before, with the decimals of the time column; NaN for the first row."""
+    moments = np.asarray(time.conform(cells.tolist()), dtype=np.float64)
+    return np.round(np.diff(moments, prepend=math.nan), time.grid.decimals)
 
 
 def _varying(raw: pd.DataFrame, declared: Schema, every: Histories, name: str) -> list[str]:
