@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from client.site.config import Site
+from client.site.imported import Imported
 from common.columns.cells import count_rows
 from common.errors import DataError, SiteError
 from common.images.cells import pixels_of
@@ -69,11 +70,12 @@ def declared_digest(site: Site) -> str:
     return sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest() if declared else ""
 
 
-def image_notices(site: Site, study: Study, raw: pd.DataFrame) -> list[str]:
-    """Return what a study takes from the images of a frozen table, with exact counts: for the hospital only.
+def image_notices(site: Site, imported: Imported, study: Study, raw: pd.DataFrame) -> list[str]:
+    """Return what a study takes from images and how their files were read, with exact counts: for the hospital only.
 
     Args:
         site: the site.
+        imported: description of the latest import.
         study: the study; without a column of images there is nothing to say.
         raw: the frozen table.
 
@@ -82,6 +84,16 @@ def image_notices(site: Site, study: Study, raw: pd.DataFrame) -> list[str]:
     """
     if not study.images:
         return []
+    notices = [*_taken_notices(site, study, raw), *imported.images_found.splitlines()]
+    if imported.images != declared_digest(site):
+        notices.append(
+            "[images] of site.toml was changed since the table was imported; run `fedsynth site import --replace`"
+        )
+    return notices
+
+
+def _taken_notices(site: Site, study: Study, raw: pd.DataFrame) -> list[str]:
+    """Return what a study takes from images, as `image_notices`, whose arguments and errors these are."""
     image, rows = study.images[0], first_rows(raw, site.patient_column)
     numbers = np.array([len(pixels_of(cell, image.size)) for cell in rows[image.name]], dtype=np.int64)
     if not numbers.any():

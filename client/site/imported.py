@@ -42,7 +42,7 @@ class Imported:
             taken from one; empty for other tables.
         found: what is to be known about that database, one line per notice.
         images: digest of what site.toml declared about image files; empty where it declared none.
-        images_read: how many of these images the table holds.
+        images_read: how many images were read, also of rows that were left out.
         images_found: what is to be known about their files, one line per notice.
     """
 

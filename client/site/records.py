@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from client.site.config import Site
-from client.site.images import declared_digest, image_notices
+from client.site.images import image_notices
 from client.site.imported import Imported, check_definitions, open_frozen
 from client.site.state import load_identity
 from common.errors import DataError
@@ -36,7 +34,8 @@ def check_data(site: Site, study: Study) -> list[str]:
             "site.toml and import again"
         )
     notices = check_records(raw, study, name=site.name, patient_column=site.patient_column)
-    notices += [f"{site.name}: {notice}" for notice in _import_notices(site, table.imported, study, raw)]
+    imported = [*_mapping_notices(site, table.imported, study), *image_notices(site, table.imported, study, raw)]
+    notices += [f"{site.name}: {notice}" for notice in imported]
     notices += [f"{site.name}: {warning}" for warning in study_warnings(study.declared, raw)]
     if site.unit == "record":
         notices.append(
@@ -90,26 +89,6 @@ def _mapping_notices(site: Site, imported: Imported, study: Study) -> list[str]:
             "run `fedsynth site import --replace` to apply it"
         )
     return [*notices, *imported.unread.splitlines()]
-
-
-def _import_notices(site: Site, imported: Imported, study: Study, raw: pd.DataFrame) -> list[str]:
-    """Return what the owner should know about mapping and images: how they were read, and what the study takes.
-
-    Args:
-        site: the site.
-        imported: description of the latest import.
-        study: the study.
-        raw: the frozen table.
-    """
-    notices = _mapping_notices(site, imported, study)
-    if not study.images:
-        return notices
-    notices += [*image_notices(site, study, raw), *imported.images_found.splitlines()]
-    if imported.images != declared_digest(site):
-        notices.append(
-            "[images] of site.toml was changed since the table was imported; run `fedsynth site import --replace`"
-        )
-    return notices
 
 
 def warn_of_identifiers(site: Site) -> list[str]:
