@@ -49,9 +49,8 @@ def described_by(path: Path) -> dict[str, Described]:
     entries = read_dictionary(path).columns if is_own else import_file(path).entries
     described = {}
     for entry in entries:
-        unit = entry.value("unit")
-        label = (entry.value("description") or "") + (f" [{unit}]" if unit else "")
-        described[entry.name] = Described(label if entry.value("description") else "", entry.meanings)
+        label, unit = entry.value("description") or "", entry.value("unit")
+        described[entry.name] = Described(f"{label} [{unit}]" if label and unit else label, entry.meanings)
     return described
 
 
