@@ -129,16 +129,12 @@ class ImageFiles(Frozen):
         target = self._scaled_size((pixels.shape[0], pixels.shape[1]))
         scaled = areas(pixels.shape[0], target[0]) @ pixels.astype(np.float64) @ areas(pixels.shape[1], target[1]).T
         image = np.zeros(self.size, dtype=np.uint8)
-        kept = [min(side, whole) for side, whole in zip(target, self.size, strict=True)]
-        here, there = (
-            tuple(slice((side - part) // 2, (side - part) // 2 + part) for side, part in zip(sides, kept, strict=True))
-            for sides in (self.size, target)
-        )
-        image[here] = np.rint(scaled)[there]
+        kept = min(target[0], self.size[0]), min(target[1], self.size[1])
+        image[_middle(self.size, kept)] = np.rint(scaled)[_middle(target, kept)]
         return image
 
     def _scaled_size(self, size: Size) -> Size:
-        """Return the size to which an image of this size is scaled, before black is added or a part is cut off."""
+        """Return the size to which an image of this size is scaled, before black is added or its edges are cut off."""
         if self.fit == "stretch":
             return self.size
         ratios = self.size[0] / size[0], self.size[1] / size[1]
@@ -167,13 +163,19 @@ class ImageFiles(Frozen):
         return np.asarray(np.rint(values.astype(np.float64) @ np.array(LUMA)), dtype=np.uint8)
 
 
+def _middle(size: Size, kept: Size) -> tuple[slice, slice]:
+    """Return where the middle of an image is, of `kept` rows and columns."""
+    top, left = (size[0] - kept[0]) // 2, (size[1] - kept[1]) // 2
+    return slice(top, top + kept[0]), slice(left, left + kept[1])
+
+
 def levels_to_pixels(levels: Floats) -> Pixels:
     """Return levels from 0 (black) to 1 (white) as pixels; what is beyond is cut."""
     return np.asarray(np.rint(np.clip(levels, 0, 1) * WHITE), dtype=np.uint8)
 
 
 def areas(size: int, target: int) -> Floats:
-    """Return the matrix that averages `size` pixels in a row to `target` pixels, by the part of each that one covers.
+    """Return the matrix that averages `size` pixels in a row to `target` pixels, weighted by the area that they share.
 
         w_ij = |[i s, (i + 1) s) and [j, j + 1)| / s,    s = size / target
 

@@ -18,9 +18,9 @@ PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 def read_nifti(file: Path, number: int | None, files: ImageFiles) -> Picture:
     """Return a slice of a volume as gray pixels, in the way radiologists look at it.
 
-    The file says how its axes lie in the patient; the nearest axis of the declared plane is taken. Head or front are
-    above, and the patient's right is on the left. Values are cut to the declared window, else to the lowest and the
-    highest value of this slice.
+    The file gives the direction of its axes in the patient; the axis nearest to that of the declared plane is taken.
+    Head or front are above, and the patient's right is on the left. Values are cut to the declared window, else to the
+    lowest and the highest value of this slice.
 
     Args:
         file: the file.
@@ -45,18 +45,18 @@ def _slice_of(nibabel: Any, volume: Any, number: int | None, files: ImageFiles) 
         raise ImageProblem("is a NIfTI file of no single volume; save the volume as a file of its own")
     if math.prod(shape) * 8 > MOST_BYTES:  # 8 bytes a number, once it is scaled
         raise ImageProblem(f"is a volume of more than {MOST_BYTES // 8} values; make it smaller")
-    lies = nibabel.io_orientation(volume.affine)[:3]  # for each axis of the file: that of the patient, and its sense
-    along = next(axis for axis in range(3) if lies[axis, 0] == PLANES[files.plane])
+    axes = nibabel.io_orientation(volume.affine)[:3]  # for each axis of the file: that of the patient, and its sign
+    along = next(axis for axis in range(3) if axes[axis, 0] == PLANES[files.plane])
     index = round(files.slice * (shape[along] - 1)) if number is None else number
     if index >= shape[along]:
         raise ImageProblem("names no slice of its volume; write the file and a number from 0, as in a.nii.gz#0")
-    where: list[Any] = [slice(None)] * 3 + [0] * (len(shape) - 3)
-    where[along] = index if lies[along, 1] > 0 else shape[along] - 1 - index
-    values = np.asarray(volume.dataobj[tuple(where)])
+    chosen: list[Any] = [slice(None)] * 3 + [0] * (len(shape) - 3)
+    chosen[along] = index if axes[along, 1] > 0 else shape[along] - 1 - index
+    values = np.asarray(volume.dataobj[tuple(chosen)])
     if values.ndim != 2 or values.dtype.kind not in "iufb":
         raise ImageProblem("is a NIfTI file of color or of complex numbers; save one number for each place")
-    rest = [axis for axis in range(3) if axis != along]
-    values = values[tuple(slice(None, None, int(lies[axis, 1])) for axis in rest)]
-    if lies[rest[0], 0] > lies[rest[1], 0]:
+    first, second = (axis for axis in range(3) if axis != along)
+    values = values[:: int(axes[first, 1]), :: int(axes[second, 1])]
+    if axes[first, 0] > axes[second, 0]:
         values = values.T
     return np.asarray(values[::-1, ::-1].T, dtype=np.float64)
