@@ -27,13 +27,13 @@ ABOUT_THE_QUERY = frozenset({"CatalogException", "BinderException", "ParserExcep
 """Errors of DuckDB whose text is about the query; others may quote a cell."""
 
 MINUTES = 60
-"""Most minutes that a query may work on PostgreSQL unless `timeout` says otherwise; so long it may hold back others."""
+"""Most minutes that a query may run on PostgreSQL unless `timeout` says otherwise; it may slow down other queries."""
 
 TOO_LONG = "57014"
 """SQLSTATE of a query that PostgreSQL ended."""
 
 FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w+|.)?", re.DOTALL)
-"""Blanks and comments, then the word that says what a statement does."""
+"""Blanks and comments, then the first word of a statement."""
 
 READS = frozenset({"SELECT", "WITH", "FROM", "TABLE", "VALUES", "("})
 """First words of statements that read a table; on DuckDB, one may begin with FROM."""
@@ -88,14 +88,14 @@ def connected(reading: Reading) -> Iterator[Any]:
             "such as postgresql://reader@host/name, sqlite:////path/file.db or duckdb:////path/file.duckdb"
         )
     url = _url(sqlalchemy, reading.database)
-    engine = _engine(sqlalchemy, url)
+    engine, minutes = _engine(sqlalchemy, url), reading.timeout or MINUTES
     try:
         with engine.connect() as connection:
-            _read_only(connection, url, reading.timeout or MINUTES)
+            _read_only(connection, url, minutes)
             _search_in(connection, url, reading.schema_names)
             yield connection
     except sqlalchemy.exc.SQLAlchemyError as problem:
-        raise _failure(problem, url.render_as_string(hide_password=True), reading.timeout or MINUTES) from None
+        raise _failure(problem, url.render_as_string(hide_password=True), minutes) from None
     finally:
         engine.dispose()
 
@@ -125,7 +125,7 @@ def _engine(sqlalchemy: Any, url: Any) -> Any:
 
 
 def _refuse_other(query: str) -> None:
-    """Raise `DataError` for a statement that is not there to read a table, such as COPY, ATTACH, INSTALL or DELETE."""
+    """Raise `DataError` for a statement that does more than read, such as COPY, ATTACH, INSTALL or DELETE."""
     match = FIRST_WORD.match(query)
     word = (match.group(1) or "" if match else "").upper()
     if word not in READS:
@@ -141,7 +141,7 @@ def _refuse_several(connection: Any, query: str) -> None:
     try:
         statements = duckdb.extract_statements(query)
     except duckdb.Error:
-        return  # the database says what is wrong in it
+        return  # the database names what is wrong in the query
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise DataError("the query holds another statement than one SELECT, which is refused; write one SELECT")
 
@@ -149,12 +149,12 @@ def _refuse_several(connection: Any, query: str) -> None:
 def _read_only(connection: Any, url: Any, minutes: int) -> None:
     """Have the database refuse every change during this connection, where it knows how.
 
-    DuckDB also refuses every file but the database, and every extension that is not part of it.
+    DuckDB also refuses every file but the database, and every extension that is not built in.
 
     Args:
         connection: a connection that has done nothing yet.
         url: URL of the database.
-        minutes: most that a query may work, on PostgreSQL.
+        minutes: most minutes that a query may run, on PostgreSQL.
     """
     match url.get_backend_name():
         case "postgresql":
@@ -198,13 +198,13 @@ def _failure(problem: Any, database: str, minutes: int) -> DataError:
     Args:
         problem: what SQLAlchemy raised.
         database: URL of the database without its password.
-        minutes: most that a query may work, on PostgreSQL.
+        minutes: most minutes that a query may run, on PostgreSQL.
     """
     cause = getattr(problem, "orig", None) or problem
     if getattr(cause, "sqlstate", None) == TOO_LONG:
         return DataError(
-            f"the query was ended on {database}; the most that one may work is {minutes} minutes: make it simpler, add "
-            "an index, or declare timeout = MINUTES in [read]"
+            f"the query was ended on {database}: it may run {minutes} minutes at most; make it simpler, add an index, "
+            "or declare timeout = MINUTES in [read]"
         )
     if type(cause).__name__ == "PermissionException":
         return DataError(

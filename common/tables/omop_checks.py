@@ -129,7 +129,7 @@ def _check_concepts(ask: Ask, extraction: Extraction) -> list[str]:
 
 
 def _unknown_values(ask: Ask, features: Iterable[Feature]) -> list[str]:
-    """Return notices about concepts of labels and units that the vocabulary lacks, and about units that are none."""
+    """Return notices about concepts of labels and units that the vocabulary lacks, and units of another domain."""
     notices = []
     for feature in features:
         labels = {concept for concepts in feature.values.values() for concept in concepts}
