@@ -34,8 +34,8 @@ def check_data(site: Site, study: Study) -> list[str]:
             "site.toml and import again"
         )
     notices = check_records(raw, study, name=site.name, patient_column=site.patient_column)
-    imported = [*_mapping_notices(site, table.imported, study), *image_notices(site, table.imported, study, raw)]
-    notices += [f"{site.name}: {notice}" for notice in imported]
+    notices += [f"{site.name}: {notice}" for notice in _mapping_notices(site, table.imported, study)]
+    notices += [f"{site.name}: {notice}" for notice in image_notices(site, table.imported, study, raw)]
     notices += [f"{site.name}: {warning}" for warning in study_warnings(study.declared, raw)]
     if site.unit == "record":
         notices.append(
@@ -53,6 +53,12 @@ def check_data(site: Site, study: Study) -> list[str]:
             f"{site.name}: the table has {patients} patients and site.toml declares {site.declared_rows}; "
             "privacy is not affected, but noise and weights suit the table better when the two agree"
         )
+    return notices + _agreement_notices(site, study)
+
+
+def _agreement_notices(site: Site, study: Study) -> list[str]:
+    """Return what the study says of this hospital otherwise than site.toml, so that its runs would be refused."""
+    notices = []
     facts, identity = study.hospital(site.name), load_identity(site)
     is_needed = study.privacy.noise == "distributed" or (facts is not None and facts.identity is not None)
     if facts is not None and is_needed and (identity is None or facts.identity != identity.public):
