@@ -103,18 +103,20 @@ class WatchedRun:
     @property
     def deadline(self) -> datetime | None:
         """Until when replies are awaited, by the clock of the events; None where none are."""
-        asked = self._tail.progress.asked_at
-        if asked is None or self.state != "running":
-            return None
-        return asked + timedelta(seconds=self.agreed[0].federation.round_deadline_s)
+        return self._after(1.0)
 
     @property
     def is_late(self) -> bool:
         """Whether replies are awaited for more than `LATE` of their time. Of which hospitals, the events do not say."""
-        if (deadline := self.deadline) is None:
-            return False
-        patience = timedelta(seconds=(1 - LATE) * self.agreed[0].federation.round_deadline_s)
-        return datetime.now(UTC) > deadline - patience
+        late = self._after(LATE)
+        return late is not None and datetime.now(UTC) > late
+
+    def _after(self, fraction: float) -> datetime | None:
+        """Return when a fraction of the time for replies has passed; None where none are awaited."""
+        asked = self._tail.progress.asked_at
+        if asked is None or self.state != "running":
+            return None
+        return asked + timedelta(seconds=fraction * self.agreed[0].federation.round_deadline_s)
 
     @property
     def progress(self) -> Progress:
@@ -173,6 +175,13 @@ class Runs(ABC):
         """Return a run. Raises `StudyError` if there is none of that id."""
 
     def act(self, run_id: str, action: str) -> None:
+        """Start, continue or stop a run, or write its dossier."""
+        if action == "dossier":
+            self.run(run_id).write_dossier()
+        else:
+            self.control(run_id, action)
+
+    def control(self, run_id: str, action: str) -> None:
         """Start, continue or stop a run."""
         raise NotImplementedError
 
@@ -199,10 +208,7 @@ class CoordinatorRuns(Runs):
             self._watched[run_id] = WatchedRun(run_id, folder, proposal.agreed)
         return self._watched[run_id]
 
-    def act(self, run_id: str, action: str) -> None:
-        if action == "dossier":
-            self.run(run_id).write_dossier()
-            return
+    def control(self, run_id: str, action: str) -> None:
         if action == "stop":
             stop_run(self._home, run_id)
             return

@@ -121,12 +121,8 @@ class LaunchedRuns(Runs):
             self._watched[run_id] = LaunchedRun(run_id, self._folder(name) / number)
         return self._watched[run_id]
 
-    def act(self, run_id: str, action: str) -> None:
-        run = self.run(run_id)
-        if action == "dossier":
-            run.write_dossier()
-            return
-        process = run.process
+    def control(self, run_id: str, action: str) -> None:
+        process = self.run(run_id).process
         if process is None or process <= 1:  # 0: its process is just being made
             raise StudyError(f"simulation '{run_id}' does not run; there is nothing to stop")
         os.kill(process, signal.SIGTERM)
@@ -210,8 +206,8 @@ class ManyRuns(Runs):
     def run(self, run_id: str) -> WatchedRun:
         return self._source(run_id).run(run_id)
 
-    def act(self, run_id: str, action: str) -> None:
-        self._source(run_id).act(run_id, action)
+    def control(self, run_id: str, action: str) -> None:
+        self._source(run_id).control(run_id, action)
 
     def _source(self, run_id: str) -> Runs:
         for source in self._sources:
