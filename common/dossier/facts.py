@@ -16,7 +16,6 @@ from common.system.folder import RunFolder
 
 RUN, REPORT, AUDIT = "run.json", "report.json", "audit.json"
 
-
 FINDING = frozenset({"name", "target", "claimed", "epsilon_lower", "is_refuted"})
 """What a dossier repeats of each finding of an audit."""
 
@@ -84,7 +83,7 @@ class RunFacts:
 
     @property
     def is_of_visits(self) -> bool:
-        """Whether the report is of a table of visits: it holds measures, and neither a verdict nor attacks."""
+        """Whether the report is of a table of visits: it holds measures and a verdict, and no attacks."""
         return self.report is not None and self.report.get("kind") == "visits"
 
 

@@ -24,7 +24,7 @@ from server.console.runs import REPORT, ZIP, Runs, WatchedRun
 
 HERE = Path(__file__).parent / "page"
 
-PART = 1 << 16
+CHUNK = 1 << 16
 """Bytes of a file that are sent at once."""
 
 
@@ -110,11 +110,11 @@ class CoordinatorPages:
         if name.endswith(ZIP):
             archive = await run_in_threadpool(run.zipped, name.removesuffix(ZIP))
             sent = {"content-disposition": f'attachment; filename="{given}"'}
-            return StreamingResponse(_parts(archive), media_type="application/zip", headers=sent)
+            return StreamingResponse(_chunks(archive), media_type="application/zip", headers=sent)
         return FileResponse(run.folder.path / name, filename=given, media_type="application/octet-stream")
 
     async def act(self, request: Request) -> Response:
-        """Run, resume or stop, once the person has confirmed it."""
+        """Run, resume, stop or write the dossier, once the person has confirmed it."""
         run, action = await self._find(request), request.path_params["action"]
         if action not in run.actions:
             raise HTTPException(404)
@@ -156,10 +156,10 @@ class CoordinatorPages:
         return self._live.setdefault("", LivePart(version, render))
 
 
-def _parts(archive: IO[bytes]) -> Iterator[bytes]:
+def _chunks(archive: IO[bytes]) -> Iterator[bytes]:
     with archive:
-        while part := archive.read(PART):
-            yield part
+        while chunk := archive.read(CHUNK):
+            yield chunk
 
 
 def _version(runs: Runs, run_id: str) -> Hashable:
