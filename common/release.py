@@ -32,15 +32,16 @@ def digests_of(folder: Path) -> dict[str, str]:
 
     That of the images is of the lines that `sha256sum images/*` prints: `sha256sum images/* | sha256sum` gives it.
     """
-    files = {name: _sha256(folder / name) for name in TABLES if (folder / name).is_file()}
+    files = {name: sha256_of(folder / name) for name in TABLES if (folder / name).is_file()}
     images = sorted(folder.glob(f"{IMAGES}/*.png"))
     if images:
-        lines = "".join(f"{_sha256(path)}  {IMAGES}/{path.name}\n" for path in images)
+        lines = "".join(f"{sha256_of(path)}  {IMAGES}/{path.name}\n" for path in images)
         files[IMAGES] = hashlib.sha256(lines.encode()).hexdigest()
     return files
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as `sha256sum` prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -20,6 +20,7 @@ from common.export.omop_files import SINKS, Sink, arrow_table
 from common.export.omop_tables import TABLES
 from common.export.provenance import Provenance
 from common.export.rows import FLAT, OF_PATIENTS, OF_VISITS, Rows, flat_rows, long_rows, visit_rows
+from common.release import sha256_of
 from common.study.schema import Schema
 from common.system.files import PARTIAL, refuse_existing, writing
 from common.system.folder import RunFolder
@@ -114,7 +115,8 @@ def export(
         files = RunFolder(folder)
         files.write(STUDY, provenance.study.to_toml())
         files.write(MAPPING, mapping.to_toml())
-        files.write_json(MANIFEST, facts)
+        written = sorted(path for path in folder.iterdir() if path.is_file())
+        files.write_json(MANIFEST, facts | {"files": {path.name: sha256_of(path) for path in written}})
     return counts
 
 

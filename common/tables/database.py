@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from common.columns.cells import each, text_of
 from common.errors import DataError
 from common.tables.extras import load
 from common.tables.parts import Part, PlainCells, chosen, chunks
+from common.tables.query_limit import is_interrupted, limited_queries
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
@@ -26,8 +27,8 @@ FILES = ("sqlite", "duckdb")
 ABOUT_THE_QUERY = frozenset({"CatalogException", "BinderException", "ParserException"})
 """Errors of DuckDB whose text is about the query; others may quote a cell."""
 
-MINUTES = 60
-"""Most minutes that a query may run on PostgreSQL unless `timeout` says otherwise; it may slow down other queries."""
+MINUTES: float = 60
+"""Most minutes that a query may run unless `timeout` says otherwise; it may slow down other queries."""
 
 TOO_LONG = "57014"
 """SQLSTATE of a query that PostgreSQL ended."""
@@ -93,7 +94,8 @@ def connected(reading: Reading) -> Iterator[Any]:
         with engine.connect() as connection:
             _read_only(connection, url, minutes)
             _search_in(connection, url, reading.schema_names)
-            yield connection
+            with limited_queries(connection, minutes) if url.get_backend_name() in FILES else nullcontext():
+                yield connection
     except sqlalchemy.exc.SQLAlchemyError as problem:
         raise _failure(problem, url.render_as_string(hide_password=True), minutes) from None
     finally:
@@ -146,7 +148,7 @@ def _refuse_several(connection: Any, query: str) -> None:
         raise DataError("the query holds another statement than one SELECT, which is refused; write one SELECT")
 
 
-def _read_only(connection: Any, url: Any, minutes: int) -> None:
+def _read_only(connection: Any, url: Any, minutes: float) -> None:
     """Have the database refuse every change during this connection, where it knows how.
 
     DuckDB also refuses every file but the database, and every extension that is not built in.
@@ -192,19 +194,19 @@ def _search_in(connection: Any, url: Any, names: Sequence[str]) -> None:
             raise DataError(f"'schemas' is declared, which fedsynth cannot set on {other}; remove it")
 
 
-def _failure(problem: Any, database: str, minutes: int) -> DataError:
+def _failure(problem: Any, database: str, minutes: float) -> DataError:
     """Return the error about a query that fails; it quotes no cell.
 
     Args:
         problem: what SQLAlchemy raised.
         database: URL of the database without its password.
-        minutes: most minutes that a query may run, on PostgreSQL.
+        minutes: most minutes that a query may run.
     """
     cause = getattr(problem, "orig", None) or problem
-    if getattr(cause, "sqlstate", None) == TOO_LONG:
+    if getattr(cause, "sqlstate", None) == TOO_LONG or is_interrupted(cause):
         return DataError(
-            f"the query was ended on {database}: it may run {minutes} minutes at most; make it simpler, add an index, "
-            "or declare timeout = MINUTES in [read]"
+            f"the query was ended on {database}: it may run {minutes:g} minutes at most; make it simpler, add an "
+            "index, or declare timeout = MINUTES in [read]"
         )
     if type(cause).__name__ == "PermissionException":
         return DataError(

@@ -39,7 +39,7 @@ class Reading(Frozen):
         sheet: name of an Excel sheet; the only one unless declared.
         database: URL of the database that the query in a `.sql` file or an OMOP study is for, as SQLAlchemy writes it.
         schemas: schemas of the database in which tables are looked up, in this order, with commas between them.
-        timeout: most minutes that a query may run on PostgreSQL; 60 unless declared.
+        timeout: most minutes that a query may run; 60 unless declared.
     """
 
     separator: str | None = Field(default=None, min_length=1, max_length=1)

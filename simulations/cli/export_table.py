@@ -75,10 +75,11 @@ def _mapping(path: Path) -> ExportMapping:
 
 def _of_run(folder: Path) -> Provenance:
     from common.dossier.card import highest_epsilon
-    from common.dossier.facts import read_run
+    from common.dossier.facts import check_tables, read_run
     from common.export.provenance import Provenance
 
     facts = read_run(folder)
+    check_tables(facts)
     epsilon = highest_epsilon(facts) if facts.study.privacy.noise != "none" else 0.0
     return Provenance(facts.study, epsilon, str(facts.record["run_id"]), facts.is_simulation)
 

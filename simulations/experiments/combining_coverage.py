@@ -1,11 +1,12 @@
 """Measure how often pooled intervals of several synthetic tables hold the truth, and how often tests reject it.
 
-    python -m simulations.experiments.combining_coverage --table heart-disease --runs 200 --datasets 8
+    python -m simulations.experiments.combining_coverage --table heart-disease --runs 200 --out heart.csv
 
 The population is a clinical table, in the folder FEDSYNTH_DATA, from which each run draws as many patients with
 replacement; they are counted under the plan's noise at one hospital. One column, `--shuffle`, is shuffled in every
 sample, so that it depends on nothing: its log odds ratios are 0, and a test that finds one is wrong. Naive intervals
-are those of an analyst who takes as many rows of the first table as there are patients for patients.
+are those of an analyst who takes as many rows of the first table as there are patients for patients. `--out` keeps the
+figures of every run in a CSV file: started again, the study continues after the runs that the file holds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from common.inference.estimands import Estimand
 from common.planning.phases import measurements_of
 from common.study.schema import Schema
 from common.synthesizers.maximum_entropy.posterior import PosteriorSettings, posterior_codes
+from common.system.files import write_synced
 from simulations.experiments.inference_coverage import Population
 
 NULL = "log-odds, independent"
@@ -85,8 +87,21 @@ def run(population: Population, shuffled: str, settings: PosteriorSettings) -> l
     return found
 
 
+def summary(frame: pd.DataFrame) -> str:
+    """Return coverage by kind, with the least of one estimand; for independent columns, 1 - coverage is type I error.
+
+    Args:
+        frame: rows of `run`, with the seed of each.
+    """
+    grouped = frame.groupby("kind")[["pooled", "naive", "width over naive"]]
+    least = frame.groupby(["kind", "estimand"])["pooled"].mean().groupby("kind").min().rename("least")
+    missed = frame[~frame["pooled"].astype(bool)]["estimand"].value_counts().head(8)
+    means = grouped.mean().astype(float).join(least).join(frame.groupby("kind").size().rename("intervals"))
+    return f"{frame['seed'].nunique()} runs\n{means.round(3).to_string()}\nmissed most often: {missed.to_dict()}\n\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the study; print coverage by kind. For independent columns, 1 - coverage is the type I error."""
+    """Run the study; print coverage by kind after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", default="heart-disease")
     parser.add_argument("--epsilon", type=float, default=3.0)
@@ -95,22 +110,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first run")
     parser.add_argument("--datasets", type=int, default=8)
     parser.add_argument("--times", type=int, default=5, help="rows of a table, as a multiple of the patients")
+    parser.add_argument("--out", type=Path, help="CSV file of the figures; runs that it holds are not run again")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     sections = {"privacy": {"epsilon": options.epsilon}, "synthesizer": {"votes": False}}
     population = Population.clinical(options.table, Path(os.environ["FEDSYNTH_DATA"]), sections)
     population = replace(population, shuffled=options.shuffle)
-    rows: list[dict[str, object]] = []
-    for seed in range(options.first, options.first + options.runs):
+    frame = pd.read_csv(options.out) if options.out and options.out.is_file() else pd.DataFrame({"seed": []})
+    for seed in sorted(set(range(options.first, options.first + options.runs)) - set(frame["seed"])):
         settings = PosteriorSettings(options.datasets, options.times * len(population.frame), seed)
-        rows += run(population, options.shuffle, settings)
-        frame = pd.DataFrame(rows)
-        grouped = frame.groupby("kind")[["pooled", "naive", "width over naive"]]
-        worst = frame.groupby(["kind", "estimand"])["pooled"].mean().groupby("kind").min().rename("least")
-        missed = frame[~frame["pooled"].astype(bool)]["estimand"].value_counts().head(8)
-        means = grouped.mean().astype(float).join(worst)
-        sys.stdout.write(f"after {seed - options.first + 1} runs\n{means.round(3).to_string()}\n")
-        sys.stdout.write(f"missed most often: {missed.to_dict()}\n\n")
+        found = pd.DataFrame(run(population, options.shuffle, settings)).assign(seed=seed)
+        frame = pd.concat([frame, found]) if len(frame) else found
+        if options.out:
+            write_synced(options.out, frame.to_csv(index=False).encode())
+        sys.stdout.write(summary(frame))
         sys.stdout.flush()
 
 

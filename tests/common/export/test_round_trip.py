@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from common.errors import DataError, FedSynthError, StudyError
 from common.export.exporting import FORMATS, ExportTarget, export
 from common.export.mapping import ExportMapping, parse_mapping
+from common.export.omop_tables import TABLES
 from common.export.provenance import Provenance
 from common.export.restoring import read_export, restore
 from common.study.study import parse_study
@@ -56,6 +58,26 @@ def test_an_export_is_the_same_bytes_twice(tmp_path: Path, to: str, form: str) -
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "b").iterdir())
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_an_export_to_duckdb_has_the_same_rows_twice(tmp_path: Path) -> None:
+    duckdb: Any = pytest.importorskip("duckdb")
+    table, provenance = write_flat_table(tmp_path), Provenance(flat_study(), 3.0)
+    rows = []
+    for name in ("a", "b"):
+        export(table, provenance, flat_mapping(), ExportTarget.of("omop", "duckdb"), tmp_path / name)
+        with duckdb.connect(str(tmp_path / name / "omop.duckdb"), read_only=True) as connection:
+            rows.append([connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES])
+    assert rows[0] == rows[1]
+
+
+@every_target
+def test_an_export_lists_its_files_with_their_digests(tmp_path: Path, to: str, form: str) -> None:
+    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of(to, form), tmp_path / "out")
+    files = json.loads((tmp_path / "out" / "export.json").read_text())["files"]
+    assert files.keys() | {"export.json"} == {path.name for path in (tmp_path / "out").iterdir()}
+    for name, sha256 in files.items():
+        assert sha256 == hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest()
 
 
 def test_an_export_says_what_it_is(tmp_path: Path) -> None:

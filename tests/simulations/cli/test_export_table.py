@@ -79,6 +79,15 @@ def test_a_run_says_its_epsilon(run: Path) -> None:
     assert facts["counts"]["Patient"] == 8
 
 
+def test_a_table_that_was_changed_after_the_run_is_refused(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    RunFolder(run).write_json("run.json", record | {"files": {"synthetic.csv": "0" * 64}})
+    done = fedsynth("export", run, "--to", "omop")
+    assert done.exit_code == 2
+    assert "was changed after the run" in output_of(done)
+    assert not (run / "omop").exists()
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     done = fedsynth("export", tmp_path, "--to", "omop")
     assert done.exit_code == 2
