@@ -102,7 +102,10 @@ TABLES: dict[str, tuple[OmopColumn, ...]] = {
 }
 """The columns of each table, in the order of the specification."""
 
-EVENTS: dict[str, EventTable] = {domain: events for domain, events in domains.EVENTS.items() if domain != "visit"} | {
+FACTS = ("condition", "drug", "measurement", "observation")
+"""Domains that columns go to."""
+
+EVENTS: dict[str, EventTable] = {domain: domains.EVENTS[domain] for domain in FACTS} | {
     "note": EventTable("note", "note_id", "note_class_concept_id", "note_date", "Note")
 }
 """The tables with a row for each fact of a visit, by domain; texts that no other table can hold are notes."""

@@ -1,8 +1,14 @@
 """Grouped times of one group of patients, and the log-rank test between groups.
 
-Log-rank (Mantel 1966): U_g = sum_j (d_jg - r_jg d_j / r_j). Under equal hazards its covariance is the sum of the
-hypergeometric ones and, by the gradient of U, that of the noise; U' V^-1 U is chi-squared with one degree less than
-groups.
+With d_jg events of group g in interval j and T_jg the time that its patients are observed there, U_g = sum_j (d_jg -
+T_jg d_j / T_j): the score test of equal hazards that are constant within an interval, and Mantel's log-rank test (1966)
+as intervals get narrow. How patients leave within an interval is not counted. Where hazards of event and of censoring
+are constant within it, n_jg e^-at are left after a part t of it, so that T_jg is the logarithmic mean of those observed
+at its start and at its end, (n_jg - n_j+1,g) / log(n_jg / n_j+1,g) (Hoem and Funck Jensen 1982): right for groups that
+are censored at different rates, where the life table's rule, half of the censored patients, is not.
+
+The covariance of U under equal hazards is d_j (diag(p) - p p') with p = T_jg / T_j, summed over intervals, and, by the
+gradient of U, that of the noise; U' V^-1 U is chi-squared with one degree less than groups.
 """
 
 from __future__ import annotations
@@ -21,6 +27,10 @@ FEWEST_AT_RISK = 10.0
 
 ACTUARIAL = 0.5
 """w of the life table: the fraction of an interval's censored patients who leave before its events."""
+
+
+NEAR = 1e-4
+"""Logarithm of a ratio below which two numbers hardly differ: their means agree to about its square / 12."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,31 +74,47 @@ class LogRank:
 
 
 def log_rank_test(groups: Sequence[Intervals]) -> LogRank | None:
-    """Return the log-rank test of equal hazards in all groups of one table; None where noise hides it."""
-    counts = groups[0].counts
-    risks = np.array([group.at_risk(ACTUARIAL) for group in groups])  # (groups, intervals, cells)
-    r_g, d_g = risks @ counts.counts, np.array([group.events @ counts.counts for group in groups])
-    noise = np.sqrt(np.einsum("gjc,cd,gjd->gj", risks, counts.noise, risks))
-    is_used = (r_g > np.maximum(FEWEST_AT_RISK, 2 * noise)).all(0) & (r_g.sum(0) > d_g.sum(0) + 1)
-    used = np.flatnonzero(is_used)
+    """Return the log-rank test of equal hazards in all groups of one table; None where noise hides it.
+
+    Intervals at whose end a group has too few patients for the noise are left out, and the last one.
+    """
+    counts, kept = groups[0].counts, slice(0, len(groups) - 1)
+    starts = np.array([group.at_risk(0.0) for group in groups])  # (groups, intervals, cells)
+    observed = starts @ counts.counts
+    noise = np.sqrt(np.einsum("gjc,cd,gjd->gj", starts, counts.noise, starts))
+    used = np.flatnonzero((observed > np.maximum(FEWEST_AT_RISK, 2 * noise)).all(0)[1:])
     if not len(used):
         return None
     covariance, scores = np.zeros((len(groups),) * 2), np.zeros(len(groups))
     events = np.array([group.events for group in groups])
     gradient = np.zeros((len(groups), len(counts.counts)))
     for j in used.tolist():
-        r, d = r_g[:, j].sum(), d_g[:, j].sum()
-        part = r_g[:, j] / r
-        scores += d_g[:, j] - part * d
-        covariance += max(d, 0.0) * (r - d) / max(r - 1, 1.0) * (np.diag(part) - np.outer(part, part))
-        # dU_g = dd_g - (r_g / r) dd - (d / r) dr_g + (d r_g / r^2) dr
-        gradient += (
-            events[:, j] - np.outer(part, events[:, j].sum(0) - d / r * risks[:, j].sum(0)) - d / r * risks[:, j]
-        )
+        times, by_start, by_end = _exposures(observed[:, j], observed[:, j + 1])
+        dT = by_start[:, None] * starts[:, j] + by_end[:, None] * starts[:, j + 1]  # (groups, cells)
+        d, total = float((events[:, j] @ counts.counts).sum()), float(times.sum())
+        part = times / total
+        scores += events[:, j] @ counts.counts - part * d
+        covariance += max(d, 0.0) * (np.diag(part) - np.outer(part, part))
+        # dU_g = dd_g - p_g dd - (d / T) (dT_g - p_g dT)
+        gradient += events[:, j] - np.outer(part, events[:, j].sum(0))
+        gradient -= d / total * (dT - np.outer(part, dT.sum(0)))
     covariance += gradient @ counts.noise @ gradient.T
-    kept = slice(0, len(groups) - 1)
     try:
         statistic = float(scores[kept] @ np.linalg.solve(covariance[kept, kept], scores[kept]))
     except np.linalg.LinAlgError:
         return None
     return LogRank(statistic, len(groups) - 1, float(chi2.sf(max(statistic, 0.0), len(groups) - 1)))
+
+
+def _exposures(starts: Floats, ends: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the logarithmic means T of positive numbers a and b, and their derivatives by a and by b.
+
+    T = (a - b) / l with l = log(a / b); dT/da = (1 - T / a) / l and dT/db = (T / b - 1) / l. Where a and b hardly
+    differ, T is their mean and both derivatives are 1/2.
+    """
+    ratios = np.log(starts / ends)
+    are_near = np.abs(ratios) < NEAR
+    safe = np.where(are_near, 1.0, ratios)
+    times = np.where(are_near, (starts + ends) / 2, (starts - ends) / safe)
+    by_start = np.where(are_near, 0.5, (1 - times / starts) / safe)
+    return times, by_start, np.where(are_near, 0.5, (times / ends - 1) / safe)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from common.omop.domains import DAY, PERSON_CONCEPTS, PERSON_ID, EventDomain
+from common.omop.domains import DAY, PERSON_CONCEPTS, PERSON_ID, EntryDomain, EventDomain
 from common.omop.entries import LARGEST_CONCEPT, check_values, check_window
 from common.settings import Frozen, Readable, is_unset
 
@@ -82,7 +82,7 @@ class StudyCohort(Selection):
     date minus year of birth) is in the range, both ends included. The rule looks at one person alone.
     """
 
-    domain: EventDomain
+    domain: EntryDomain
     concepts: tuple[Concept, ...] = Field(min_length=1, max_length=MOST_LISTED, strict=False)
     prior_observation_days: int = Field(default=0, ge=0, le=LONGEST_DAYS)
     age: tuple[int, int] = Field(default=(0, 120), strict=False)
@@ -195,21 +195,20 @@ class Feature(Selection):
             raise ValueError(f"feature '{self.name}': field is for domain 'person'; remove it")
         if self.summary is None:
             raise ValueError(f"feature '{self.name}' lacks summary; choose any, count, first, last, mean or each visit")
-        if not self.concepts and self.domain != "visit":
+        if not self.concepts and self.domain not in ("visit", "death"):
             raise ValueError(f"feature '{self.name}' lists no concepts; add the concept ids")
         if self.is_of_visit != (self.window is None):
             remedy = "its window is that of [visits]; remove window" if self.is_of_visit else "add window = [-365, 0]"
             raise ValueError(f"feature '{self.name}' with summary '{self.summary}': {remedy}")
         if self.domain in ("measurement", "observation"):
             if self.summary in ("first", "last", "mean") and not (self.units or self.values):
-                raise ValueError(
-                    f"feature '{self.name}' has neither units, which its numbers have, nor values, the concepts of its "
-                    "labels; add one of them"
-                )
+                raise ValueError(f"feature '{self.name}' has neither units for numbers nor values for labels; add one")
         elif self.summary == "mean":
-            raise ValueError(
-                f"feature '{self.name}': a {self.domain} has no mean; choose another summary, or domain 'measurement'"
-            )
+            raise ValueError(f"feature '{self.name}': a {self.domain} has no mean; choose another summary")
+        elif self.units or (self.values and self.domain != "visit"):
+            raise ValueError(f"feature '{self.name}': a {self.domain} has no values; remove units and values")
+        elif self.domain == "death" and self.summary not in ("any", "first"):
+            raise ValueError(f"feature '{self.name}': a person dies once; choose summary 'any', or 'first' for the day")
         elif self.summary == "each visit" and self.domain == "visit" and not self.values:
             raise ValueError(f"feature '{self.name}' lacks values, the concepts of the kinds of visits; add it")
         if self.summary == "mean" and self.values:
@@ -290,10 +289,12 @@ def _refuse_overlap(one: Feature, other: Feature) -> None:
     if one.window is None or other.window is None or not alike:
         return
     are_apart = max(one.window[0], other.window[0]) > min(one.window[1], other.window[1])
-    if not are_apart and (shared := set(one.concepts) & set(other.concepts)):
+    shared = set(one.concepts) & set(other.concepts)
+    if not are_apart and (shared or not (one.concepts and other.concepts)):
+        concept = f"concept {min(shared)}" if shared else f"every {one.domain}"
         first, second = sorted((one, other), key=lambda feature: (feature.window, feature.name))
         raise ValueError(
-            f"features '{first.name}' and '{second.name}' both summarize concept {min(shared)}, and their windows "
+            f"features '{first.name}' and '{second.name}' both summarize {concept}, and their windows "
             f"{list(first.window or ())} and {list(second.window or ())} overlap: an event would count twice; let one "
             "window end before the other starts"
         )

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-EventDomain = Literal["condition", "drug", "measurement", "observation", "visit"]
+EntryDomain = Literal["condition", "drug", "measurement", "observation", "procedure", "visit"]
+"""Domains whose events may be the index date."""
+
+EventDomain = Literal[EntryDomain, "death"]
 """Domains whose tables hold dated events of persons."""
 
 PERSON_ID, DAY = "person_id", "day"
@@ -21,11 +24,12 @@ class EventTable:
 
     Attributes:
         table: name of the table.
-        key: column that identifies an event; of two on one day, the higher one is the later.
+        key: column that identifies an event; of two on one day, the higher one is the later. A person dies once.
         concept: column with the concept of an event.
         date: column with the day on which it starts.
-        has_values: whether the table has values with units.
         omop_domain: `domain_id` of its concepts.
+        has_values: whether the table has values with units.
+        has_visits: whether an event belongs to a visit.
     """
 
     table: str
@@ -34,12 +38,14 @@ class EventTable:
     date: str
     omop_domain: str
     has_values: bool = False
+    has_visits: bool = True
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a study reads."""
         values = ("value_as_number", "value_as_concept_id", "unit_concept_id") if self.has_values else ()
-        return tuple(dict.fromkeys((self.key, PERSON_ID, self.concept, self.date, "visit_occurrence_id", *values)))
+        visits = ("visit_occurrence_id",) if self.has_visits else ()
+        return tuple(dict.fromkeys((self.key, PERSON_ID, self.concept, self.date, *visits, *values)))
 
 
 EVENTS: dict[str, EventTable] = {
@@ -53,7 +59,11 @@ EVENTS: dict[str, EventTable] = {
     "observation": EventTable(
         "observation", "observation_id", "observation_concept_id", "observation_date", "Observation", has_values=True
     ),
+    "procedure": EventTable(
+        "procedure_occurrence", "procedure_occurrence_id", "procedure_concept_id", "procedure_date", "Procedure"
+    ),
     "visit": EventTable("visit_occurrence", "visit_occurrence_id", "visit_concept_id", "visit_start_date", "Visit"),
+    "death": EventTable("death", PERSON_ID, "cause_concept_id", "death_date", "Condition", has_visits=False),
 }
 """The table of every domain of events."""
 

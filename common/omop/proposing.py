@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from common.omop.domains import EVENTS
+from common.omop.domains import EVENTS, EntryDomain
 
 LONGEST_NAME = 40
 """Most characters of a proposed name of a feature."""
@@ -15,7 +16,7 @@ LONGEST_NAME = 40
 MOST_LISTED = 5
 """Most further concepts that are listed beside the proposed one."""
 
-DOMAINS = {events.omop_domain: domain for domain, events in EVENTS.items()}
+DOMAINS = {EVENTS[domain].omop_domain: domain for domain in get_args(EntryDomain)}
 """Domain of a feature by the domain of its concept."""
 
 OF_VALUES = (

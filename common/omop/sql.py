@@ -92,8 +92,9 @@ def events_sql(feature: Feature, extraction: Extraction) -> str:
         extraction: all of them.
     """
     events = EVENTS[feature.domain]
-    columns = f"person_id, visit_occurrence_id, {events.key} AS event_id, CAST({events.date} AS DATE) AS event_date"
-    conditions = [selection_sql(events.concept, feature)]
+    visit = ", visit_occurrence_id" if events.has_visits else ""
+    columns = f"person_id{visit}, {events.key} AS event_id, CAST({events.date} AS DATE) AS event_date"
+    conditions = [selection_sql(events, feature)]
     if feature.result == "labels":
         column = events.concept if feature.domain == "visit" else "value_as_concept_id"
         listed = sorted(concept for concepts in feature.values.values() for concept in concepts)
@@ -127,7 +128,7 @@ def entry_sql(extraction: Extraction) -> str:
     events = EVENTS[cohort.domain]
     return (
         f"SELECT person_id, MIN(CAST({events.date} AS DATE)) AS index_date\nFROM {events.table}\n"
-        f"WHERE {selection_sql(events.concept, cohort)}\nGROUP BY person_id\n"
+        f"WHERE {selection_sql(events, cohort)}\nGROUP BY person_id\n"
     )
 
 
@@ -150,22 +151,22 @@ def age_sql(extraction: Extraction) -> str:
     return f"{AGE.format(rows='entry')} {_between(extraction.study_cohort.age)}"
 
 
-def selection_sql(column: str, selection: Selection) -> str:
-    """Return the condition that a column holds one of the concepts, or one below them.
+def selection_sql(events: EventTable, selection: Selection) -> str:
+    """Return the condition that an event has one of the concepts, or one below them.
 
     A concept without any row in `concept_ancestor`, such as a hospital's own, still matches itself.
 
     Args:
-        column: name of a column with concepts.
-        selection: the concepts; none at all stands for all.
+        events: table of the events.
+        selection: the concepts; none at all stands for every event, also one without a concept.
     """
     if not selection.concepts:
-        return f"{column} IS NOT NULL"
+        return f"{events.date} IS NOT NULL"
     listed = _list(selection.concepts)
     if not selection.descendants:
-        return f"{column} IN ({listed})"
+        return f"{events.concept} IN ({listed})"
     return (
-        f"{column} IN (\n  SELECT concept_id\n  FROM concept\n  WHERE concept_id IN ({listed})\n  UNION\n"
+        f"{events.concept} IN (\n  SELECT concept_id\n  FROM concept\n  WHERE concept_id IN ({listed})\n  UNION\n"
         f"  SELECT descendant_concept_id\n  FROM concept_ancestor\n  WHERE ancestor_concept_id IN ({listed}))"
     )
 
@@ -186,7 +187,7 @@ def _with(extraction: Extraction, visits: Visits | None = None) -> str:
     if visits is None:
         return text + "\n"
     events = EVENTS["visit"]
-    selected = indent(selection_sql(events.concept, visits), "    ").strip()
+    selected = indent(selection_sql(events, visits), "    ").strip()
     return (
         f"{text},\nvisits AS (\n  SELECT visit_occurrence.visit_occurrence_id, study_cohort.person_id,\n"
         f"    CAST({events.date} AS DATE) - study_cohort.index_date AS visit_day\n  FROM study_cohort\n"

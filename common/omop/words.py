@@ -87,7 +87,7 @@ def _feature(feature: Feature) -> str:
     window = "" if feature.window is None else f" on day {feature.window[0]} to {feature.window[1]}"
     units = ", ".join(f"[{unit}] times {factor!r}" for unit, factor in feature.units.items())
     values = {"number": f", as a number in units {units}", "days": ", as its day"}.get(feature.result, _labels(feature))
-    return f"{feature.domain} of {_concepts(feature)}{window}: {RESULTS[feature.summary]}{values}"
+    return f"{feature.domain} of {_concepts(feature, feature.domain)}{window}: {RESULTS[feature.summary]}{values}"
 
 
 def _labels(feature: Feature) -> str:
@@ -99,8 +99,8 @@ def _labels(feature: Feature) -> str:
     return f", as {', '.join(labels)}, else missing" if labels else ""
 
 
-def _concepts(selection: Selection) -> str:
+def _concepts(selection: Selection, domain: str | None = None) -> str:
     if not selection.concepts:
-        return "any concept"
+        return "any cause" if domain == "death" else "any concept"
     listed = ", ".join(map(str, selection.concepts))
     return f"[{listed}] or below" if selection.descendants else f"[{listed}]"

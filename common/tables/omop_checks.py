@@ -186,7 +186,7 @@ def _check_units(ask: Ask, feature: Feature, extraction: Extraction) -> list[str
     rows = ask(
         f"WITH {cohort_sql(extraction)}\nSELECT {UNIT}, COUNT(*) FROM study_cohort\n"
         f"JOIN {events.table} event ON event.person_id = study_cohort.person_id\n"
-        f"WHERE {selection_sql(events.concept, feature)} AND value_as_number IS NOT NULL{window}\nGROUP BY {UNIT}"
+        f"WHERE {selection_sql(events, feature)} AND value_as_number IS NOT NULL{window}\nGROUP BY {UNIT}"
     )
     other = {int(unit): int(count) for unit, count in rows if str(int(unit)) not in feature.units}
     if not other:

@@ -35,6 +35,14 @@ AT_VISITS = (
 )
 """Measurements and observations of visits, of which Eunomia has hardly any."""
 
+DEATHS = (
+    "DROP TABLE death",
+    "CREATE TABLE death AS SELECT person_id, MIN(visit_start_date) + 900 AS death_date,"
+    " CASE WHEN person_id % 2 = 0 THEN 192671 END AS cause_concept_id"
+    " FROM visit_occurrence WHERE person_id % 3 > 0 GROUP BY person_id",
+)
+"""Deaths, half of them without a cause: Eunomia's table of deaths has other columns and no row of a person."""
+
 TABLES = {
     "person": "person_id INTEGER, gender_concept_id INTEGER, year_of_birth INTEGER, race_concept_id INTEGER,"
     " ethnicity_concept_id INTEGER",
@@ -50,6 +58,9 @@ TABLES = {
     " value_as_number NUMERIC, value_as_concept_id INTEGER, unit_concept_id INTEGER, visit_occurrence_id INTEGER",
     "observation": "observation_id INTEGER, person_id INTEGER, observation_concept_id INTEGER, observation_date DATE,"
     " value_as_number NUMERIC, value_as_concept_id INTEGER, unit_concept_id INTEGER, visit_occurrence_id INTEGER",
+    "procedure_occurrence": "procedure_occurrence_id INTEGER, person_id INTEGER, procedure_concept_id INTEGER,"
+    " procedure_date DATE, visit_occurrence_id INTEGER",
+    "death": "person_id INTEGER, death_date DATE, cause_concept_id INTEGER",
     "visit_occurrence": "visit_occurrence_id INTEGER, person_id INTEGER, visit_concept_id INTEGER,"
     " visit_start_date DATE",
 }
@@ -66,7 +77,7 @@ def eunomia_with_values(folder: Path) -> Path:
     shutil.copyfile(eunomia_file(), path)
     path.chmod(0o600)
     with duckdb.connect(str(path)) as connection:
-        for statement in (*VALUES, *AT_VISITS):
+        for statement in (*VALUES, *AT_VISITS, *DEATHS):
             connection.execute(statement)
     return path
 

@@ -38,6 +38,7 @@ VISITS = """, v AS (
 
 BLEEDING, SINUSITIS, VIRAL, BRONCHITIS, OTITIS = 192671, 4283893, 40481087, 260139, 372328
 CELECOXIB, ACETAMINOPHEN, POLIO = 1118084, 1125315, 40213160
+IMMUNOTHERAPY, SUTURE = 4107731, 4125906
 TEMPERATURE, CULTURE, RESPIRATION, APPENDECTOMY, MOLD, INPATIENT = 3006322, 4024958, 4052083, 4323208, 4304110, 9201
 
 TABLES = {
@@ -45,6 +46,7 @@ TABLES = {
     "drug": ("drug_exposure", "drug_exposure_start_date"),
     "measurement": ("measurement", "measurement_date"),
     "observation": ("observation", "observation_date"),
+    "procedure": ("procedure_occurrence", "procedure_date"),
     "visit": ("visit_occurrence", "visit_start_date"),
 }
 FACTOR = 18.0
@@ -101,7 +103,9 @@ def rows(domain: str, concepts: str, window: tuple[int, int] | None, more: str) 
 
 def event(name: str, listed: int | list[int], summary: str, window: tuple[int, int] | None, **keys: Any) -> Definition:
     """A feature of events; `reads` is what is read of a row, `more` which rows count."""
-    domain = {"c": "condition", "d": "drug", "m": "measurement", "o": "observation", "v": "visit"}[name[0]]
+    domain = {"c": "condition", "d": "drug", "m": "measurement", "o": "observation", "p": "procedure", "v": "visit"}[
+        name[0]
+    ]
     concepts = listed if isinstance(listed, list) else [listed]
     table, date = TABLES[domain]
     own = ", ".join(map(str, concepts))
@@ -122,6 +126,17 @@ def event(name: str, listed: int | list[int], summary: str, window: tuple[int, i
         reference = f"(SELECT {reads} {found} {nearest})"
     place = {} if window is None else {"window": list(window)}
     return Definition(name, domain, reference, {"concepts": concepts, "summary": summary} | place | keys)
+
+
+def death(name: str, summary: str, window: tuple[int, int], cause: int | None = None) -> Definition:
+    """A feature of the day of death, of any cause or of one."""
+    causes = "1 = 1" if cause is None else f"m.cause_concept_id IN ({below(cause)})"
+    days = f"m.death_date >= p.d0 + ({window[0]}) AND m.death_date <= p.d0 + ({window[1]})"
+    found = f"FROM death m WHERE m.person_id = p.id AND {days} AND {causes}"
+    any_of = f"CASE WHEN EXISTS (SELECT 1 {found}) THEN 'yes' ELSE 'no' END"
+    reference = any_of if summary == "any" else f"(SELECT m.death_date - p.d0 {found})"
+    keys = {} if cause is None else {"concepts": [cause]}
+    return Definition(name, "death", reference, {"summary": summary, "window": list(window)} | keys)
 
 
 NUMBERS = {"reads": NUMBER, "more": GIVEN, **UNITS}
@@ -158,6 +173,13 @@ DEFINITIONS = [
     event("o3", APPENDECTOMY, "first", EVER, **LABELS),
     event("o4", APPENDECTOMY, "last", (-30000, 0), reads=PLAIN, more=GIVEN, **NO_UNIT),
     event("o5", MOLD, "mean", EVER, reads=PLAIN, more=GIVEN, **NO_UNIT),
+    event("p1", IMMUNOTHERAPY, "any", BEFORE),
+    event("p2", SUTURE, "count", EVER, **COUNTED),
+    event("p3", SUTURE, "first", EVER),
+    event("p4", SUTURE, "last", (-20000, -1)),
+    death("e1", "any", (1, 30000)),
+    death("e2", "any", (-20000, 0), BLEEDING),
+    death("e3", "first", (-30000, 9000)),
     event("v1", INPATIENT, "any", BEFORE),
     event("v2", INPATIENT, "count", EVER, **COUNTED),
     event("v3", INPATIENT, "first", AFTER),
@@ -173,6 +195,7 @@ OF_VISITS = [
     event("d5", ACETAMINOPHEN, "each visit", None),
     event("m9", TEMPERATURE, "each visit", None, **NUMBERS),
     event("m10", TEMPERATURE, "each visit", None),
+    event("p5", [IMMUNOTHERAPY, SUTURE], "each visit", None),
     event("o6", APPENDECTOMY, "each visit", None, **LABELS),
     KIND,
 ]

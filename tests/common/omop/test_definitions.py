@@ -74,7 +74,7 @@ class TestStudy:
             ('summary = "any"', 'summary = "each visit"', "remove window"),
             ('window = [1, 90]\nsummary = "any"', 'summary = "each visit"', r"add \[visits\]"),
             ('[[features]]\nname = "sex"', VISITS, "no feature has summary 'each visit'"),
-            ('units = { 50 = 1.0 }\n', "", "neither units, .* nor values"),
+            ('units = { 50 = 1.0 }\n', "", "neither units .* nor values"),
             ("units = { 50 = 1.0 }", 'units = { mg = 1.0 }', "'mg' is no concept id of a unit"),
             ("units = { 50 = 1.0 }", "units = { 50 = 0.0 }", "factor 0 of unit 50"),
             ("upper = 600.0\n", "", "lacks upper"),
@@ -92,6 +92,11 @@ class TestStudy:
             ("window = [1, 90]", 'window = ["1", 90]', "'bleed': window is not two whole numbers"),
             ("window = [1, 90]", "window = []", "'bleed': window is not two whole numbers"),
             ('domain = "condition"', 'domain = "disease"', "features.2.domain. input should be 'person', 'condition'"),
+            ('domain = "condition"', 'domain = "drug_era"', "'observation', 'procedure', 'visit' or 'death'"),
+            ('domain = "drug"', 'domain = "death"', "study_cohort.domain"),
+            ('domain = "condition"\nconcepts = [20]', 'domain = "procedure"', "lists no concepts"),
+            ('summary = "any"', 'summary = "first"\nvalues = { yes = 21 }', "a condition has no values; remove units"),
+            ('domain = "condition"', 'domain = "death"\nunits = { 50 = 1.0 }', "a death has no values; remove units"),
             ("male = 8507", "male = 8532", "concept 8532 stands for two labels"),
             ('summary = "any"', 'summary = "any"\nupper = 3.0', "has no use for upper"),
             ('name = "sex"', 'name = "person_id"', "rename it"),
@@ -108,6 +113,20 @@ class TestStudy:
         assert len(beside.declared.columns) == 4
         with pytest.raises(StudyError, match=r"'bleed' and 'later' both summarize concept 20, .* overlap"):
             omop_study(("[privacy]", f"{again}window = [90, 180]\n[privacy]"))
+
+    @pytest.mark.parametrize("summary", ["count", "last", "each visit"])
+    def test_a_person_dies_once(self, summary: str) -> None:
+        window = "" if summary == "each visit" else "window = [1, 90]\n"
+        with pytest.raises(StudyError, match="a person dies once; choose summary 'any', or 'first'"):
+            omop_study(
+                ('condition"\nconcepts = [20]', 'death"'),
+                ('window = [1, 90]\nsummary = "any"', f'{window}summary = "{summary}"'),
+            )
+
+    def test_deaths_of_any_cause_must_not_overlap(self) -> None:
+        again = '[[features]]\nname = "later"\ndomain = "death"\nsummary = "any"\nwindow = [90, 365]\n'
+        with pytest.raises(StudyError, match=r"'bleed' and 'later' both summarize every death, .* overlap"):
+            omop_study(('condition"\nconcepts = [20]', 'death"'), ("[privacy]", f"{again}[privacy]"))
 
     def test_columns_are_not_declared_twice(self) -> None:
         with pytest.raises(StudyError, match=r"\[schema\] follows from \[\[features\]\]"):

@@ -69,8 +69,9 @@ def test_there_are_definitions_of_everything() -> None:
     settings = [definition.settings for definition in (*DEFINITIONS, *OF_VISITS)]
     assert len(settings) >= 20
     by_domain = {(each["domain"], each.get("summary")) for each in settings}
-    for domain in ("condition", "drug", "visit"):
+    for domain in ("condition", "drug", "procedure", "visit"):
         assert {(domain, summary) for summary in ("any", "count", "first", "last", "each visit")} <= by_domain
+    assert {("death", "any"), ("death", "first")} <= by_domain
     for domain in ("measurement", "observation"):
         assert {(domain, summary) for summary in ("any", "count", "first", "last", "mean", "each visit")} <= by_domain
 

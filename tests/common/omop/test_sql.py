@@ -75,6 +75,12 @@ def test_the_digest_covers_everything_that_is_taken() -> None:
     assert digest(budget) in digests
 
 
+def test_words_say_of_which_causes_deaths_are() -> None:
+    extraction = omop_study(('condition"\nconcepts = [20]', 'death"')).extraction
+    assert extraction is not None
+    assert '    "bleed": death of any cause on day 1 to 90: whether there is one' in what_is_taken(extraction)
+
+
 def test_words_say_what_is_taken() -> None:
     extraction = omop_study().extraction
     assert extraction is not None

@@ -82,6 +82,18 @@ class TestTable:
         columns = table(omop_study(), omop_database(tmp_path / "cdm.duckdb", statement, persons=4))
         assert columns["person_id"] == ["0", "1", "3"]
 
+    def test_a_death_needs_no_cause(self, tmp_path: Path) -> None:
+        deaths = "INSERT INTO death VALUES (0, '2020-01-11', NULL), (2, '2020-01-13', 20), (3, '2020-09-01', 20)"
+        reading = omop_database(tmp_path / "cdm.duckdb", deaths, persons=4)
+        died = omop_study(('condition"\nconcepts = [20]', 'death"'))
+        assert table(died, reading)["bleed"] == ["yes", "no", "yes", "no"]
+        of_bleed = omop_study(("condition", "death"))
+        assert table(of_bleed, reading)["bleed"] == ["no", "no", "yes", "no"]
+        day = omop_study(
+            ('condition"\nconcepts = [20]', 'death"'), ('"any"', '"first"'), ('target = "bleed"', 'target = "sex"')
+        )
+        assert table(day, reading)["bleed"] == ["10", "", "10", ""]
+
     def test_units_are_converted_and_bounded(self, tmp_path: Path) -> None:
         other = "UPDATE measurement SET unit_concept_id = 51, value_as_number = 5 WHERE person_id = 1"
         study = omop_study(("50 = 1.0", "50 = 1.0, 51 = 18.0"), ("upper = 600.0", "upper = 101.0"))
