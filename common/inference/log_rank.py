@@ -81,7 +81,7 @@ def log_rank_test(groups: Sequence[Intervals]) -> LogRank | None:
     counts, kept = groups[0].counts, slice(0, len(groups) - 1)
     starts = np.array([group.at_risk(0.0) for group in groups])  # (groups, intervals, cells)
     observed = starts @ counts.counts
-    noise = np.sqrt(np.einsum("gjc,cd,gjd->gj", starts, counts.noise, starts))
+    noise = np.sqrt(((starts @ counts.noise) * starts).sum(-1))
     used = np.flatnonzero((observed > np.maximum(FEWEST_AT_RISK, 2 * noise)).all(0)[1:])
     if not len(used):
         return None
@@ -90,14 +90,14 @@ def log_rank_test(groups: Sequence[Intervals]) -> LogRank | None:
     gradient = np.zeros((len(groups), len(counts.counts)))
     for j in used.tolist():
         times, by_start, by_end = _exposures(observed[:, j], observed[:, j + 1])
-        dT = by_start[:, None] * starts[:, j] + by_end[:, None] * starts[:, j + 1]  # (groups, cells)
+        changes = by_start[:, None] * starts[:, j] + by_end[:, None] * starts[:, j + 1]  # dT, (groups, cells)
         d, total = float((events[:, j] @ counts.counts).sum()), float(times.sum())
         part = times / total
         scores += events[:, j] @ counts.counts - part * d
         covariance += max(d, 0.0) * (np.diag(part) - np.outer(part, part))
         # dU_g = dd_g - p_g dd - (d / T) (dT_g - p_g dT)
         gradient += events[:, j] - np.outer(part, events[:, j].sum(0))
-        gradient -= d / total * (dT - np.outer(part, dT.sum(0)))
+        gradient -= d / total * (changes - np.outer(part, changes.sum(0)))
     covariance += gradient @ counts.noise @ gradient.T
     try:
         statistic = float(scores[kept] @ np.linalg.solve(covariance[kept, kept], scores[kept]))

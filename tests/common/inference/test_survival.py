@@ -74,7 +74,7 @@ class TestMergedLabels:
 class TestLogRank:
     def test_it_is_the_textbooks_in_narrow_intervals(self) -> None:
         # One event or censored patient in every interval, until 20 of each group are left at the end.
-        rng, size = np.random.default_rng(0), 400
+        rng, size = np.random.default_rng(0), 200
         group, happened = rng.permutation(np.repeat([0, 1], size // 2)), rng.random(size) < 0.6
         happened &= (group == 0) | (rng.random(size) < 0.7)
         cells, times = np.eye(4 * (size + 1)), np.arange(1.0, size + 2)
