@@ -22,6 +22,9 @@ PACKAGES = ("client", "common", "server", "simulations")
 MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 300, 50, 5
 """Limits of a module and of a function; of a command, of what follows its options."""
 
+MOST_TEST_NAME = 60
+"""Most characters of a test's name."""
+
 MANY_PARAMETERS = {
     # A site, a simulation, an audit and a test each replace one of its seven parts; groups of them say less.
     "client/hospital.py __init__",
@@ -185,6 +188,16 @@ def asks_for_a_kind(node: ast.AST) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
         return any(isinstance(name, ast.Name) and name.id in COLUMN_CLASSES for name in ast.walk(node.args[1]))
     return isinstance(node, ast.MatchClass) and isinstance(node.cls, ast.Name) and node.cls.id in COLUMN_CLASSES
+
+
+def test_names_of_tests_are_not_too_long() -> None:
+    names = {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, Function) and node.name.startswith("test_")
+    }
+    assert not {name for name in names if len(name) > MOST_TEST_NAME}
 
 
 def test_columns_alone_ask_for_a_kind() -> None:

@@ -215,7 +215,7 @@ def test_vector_that_failed_after_its_charge_is_not_repeated(
     assert federation.charged()["north"] == [("histograms", 1)]
 
 
-def test_a_masked_vector_that_was_not_stored_draws_no_second_noise(
+def test_a_masked_vector_not_stored_draws_no_second_noise(
     tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws: list[str] = []

@@ -61,6 +61,7 @@ from tests.simulations.audit import test_images_audit as images_audit_tests
 from tests.simulations.audit import test_opened as opened_tests
 from tests.testbeds import site_folder
 from tests.testbeds.bundles import packed
+from tests.testbeds.hospital_runs import open_ledger
 from tests.testbeds.images import images_study, images_table
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 from tests.testbeds.visits import FACTS, visits_study, with_and_without_a_history
@@ -183,12 +184,12 @@ def operations_of_votes(folder: Path, log: Log) -> None:
 
 
 def repeated_request(folder: Path, log: Log) -> None:
-    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+    with closing(open_ledger(folder / "ledger.sqlite")) as ledger:
         hospital_tests.test_repeated_request_gets_the_stored_reply_for_free(ledger)
 
 
 def failing_hospital(folder: Path, log: Log) -> None:
-    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+    with closing(open_ledger(folder / "ledger.sqlite")) as ledger:
         hospital_tests.test_failure_is_charged_first_and_shows_no_cell(ledger, log)
 
 
@@ -278,7 +279,7 @@ def end_of_an_approval(folder: Path, log: Log) -> None:
 def lost_withdrawal(folder: Path, log: Log) -> None:
     (folder / "approvals").mkdir()
     with (
-        closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger,
+        closing(open_ledger(folder / "ledger.sqlite")) as ledger,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(approval_tests, "HEAD", ledger.head)
@@ -316,7 +317,7 @@ def more_rows_than_identifiers(folder: Path, log: Log) -> None:
 
 
 def charge_before_records(folder: Path, log: Log) -> None:
-    with closing(hospital_tests.open_ledger(folder / "ledger.sqlite")) as ledger:
+    with closing(open_ledger(folder / "ledger.sqlite")) as ledger:
         hospital_tests.test_records_open_once_the_charge_is_on_the_disk(ledger)
 
 

@@ -336,7 +336,7 @@ class TestEnd:
         path.write_text(json.dumps(written))
         assert reason_of(lambda: approvals.check("run-1", STUDY, PLAN, TABLE)) == Reason.STUDY_NOT_APPROVED
 
-    def test_a_later_end_than_the_site_allows_counts_as_the_allowed_one(self, approvals: Approvals) -> None:
+    def test_an_end_beyond_the_sites_limit_counts_as_the_limit(self, approvals: Approvals) -> None:
         approvals.add(approved(days_ago=30))  # for 90 days
         approvals.check("run-1", STUDY, PLAN, TABLE)
         shorter = replace(approvals, quorum=Quorum(days=30))

@@ -168,7 +168,7 @@ class TestBands:
         assert low[0] < 1 - 1.96 * 10 / 1000
         assert high[0] == 1.0
 
-    def test_an_interval_in_which_all_are_censored_last_ends_the_curve(self) -> None:
+    def test_an_interval_where_all_are_censored_ends_the_curve(self) -> None:
         from common.inference.survival import _curve
 
         found = _curve("all", intervals([10.0, 20.1], [0.3, 70.2]))
