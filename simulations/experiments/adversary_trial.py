@@ -31,37 +31,29 @@ from common.synthesizers.base import TrainingRows
 from common.synthesizers.gan.synthesizer import REFINE_STEPS
 from common.synthesizers.registry import make_adversarial
 from common.synthesizers.schedule import TrainingSchedule
-from simulations.experiments.one_hospital import count_marginals
+from simulations.experiments.one_hospital import AdversaryArm, count_marginals
 from simulations.experiments.parity_table import PARITIES, ROWS, distances, draw_patients, parity_study
 
 
 @dataclass(frozen=True, slots=True)
-class TrialArm:
+class TrialArm(AdversaryArm):
     """One way to train.
 
-    Args:
-        plans_adversary: whether the plan sets budget aside for rounds; if not, the marginals have it.
-        trains: whether there are rounds, with a discriminator.
-        sees_rows: whether the discriminator sees patients; the placebo's sees fake rows only.
-        has_noise: whether the discriminator is trained by DP-SGD.
+    Attributes:
         triples: number of tables of the target and two other columns.
     """
 
-    plans_adversary: bool = True
-    trains: bool = True
-    sees_rows: bool = True
-    has_noise: bool = True
     triples: int = 0
 
 
 ARMS: dict[str, TrialArm] = {
     "marginals": TrialArm(trains=False),
-    "placebo": TrialArm(sees_rows=False, has_noise=False),
+    "placebo": TrialArm(sees_patients=False, has_noise=False),
     "adversary": TrialArm(has_noise=False),
-    "dp-placebo": TrialArm(sees_rows=False),
+    "dp-placebo": TrialArm(sees_patients=False),
     "dp-adversary": TrialArm(),
-    "more-measurements": TrialArm(plans_adversary=False, trains=False),
-    "all-triples": TrialArm(plans_adversary=False, trains=False, triples=15),
+    "more-measurements": TrialArm(plans_rounds=False, trains=False),
+    "all-triples": TrialArm(plans_rounds=False, trains=False, triples=15),
 }
 
 
@@ -107,7 +99,7 @@ def make_study(arm: TrialArm, epsilon: float, settings: TrialSettings) -> Study:
             "triples": arm.triples,
         },
         training={
-            "rounds": settings.rounds if arm.plans_adversary else 0,
+            "rounds": settings.rounds if arm.plans_rounds else 0,
             "steps": settings.steps,
             "batch": settings.batch,
         },
@@ -130,12 +122,12 @@ def run_arm(arm: TrialArm, epsilon: float, settings: TrialSettings, seed: int) -
     started = time.monotonic()
     study = make_study(arm, epsilon, settings)
     plan = make_plan(study)
-    hospital = plan.hospitals[0] if arm.has_noise else replace(plan.hospitals[0], noise_multiplier=0.0)
+    hospital = arm.training(plan.hospitals[0])
     frame = draw_patients(settings.rows, seed, settings.order)
     encoder, measurements = count_marginals(frame, study, plan, seed)
     codes = encoder.encode(frame)
     synthesizer = make_adversarial(study.synthesizer, encoder)
-    shown, noise = codes if arm.sees_rows else codes[:0], SeededNoise(seed_for(seed, "steps"))
+    shown, noise = codes if arm.sees_patients else codes[:0], SeededNoise(seed_for(seed, "steps"))
 
     def do_round(number: int, weights: Weights) -> Weights:
         train_seed = seed_for(seed, "train", number)
@@ -155,7 +147,7 @@ def spent(arm: TrialArm, plan: Plan, hospital: HospitalPlan) -> float:
 
     Rounds of a placebo, which see no patient, are charged like any other.
     """
-    is_open = arm.trains and not arm.has_noise and arm.sees_rows
+    is_open = arm.trains and not arm.has_noise and arm.sees_patients
     rounds = plan.rounds if arm.trains and arm.has_noise else 0
     return math.inf if is_open else accountant.epsilon(replace(plan, rounds=rounds).events(hospital), plan.delta)
 

@@ -43,7 +43,7 @@ from common.tables.raw import as_text
 from simulations.benchmark.questions import TEST_FRACTION
 from simulations.benchmark.synthesis import ADVERSARY
 from simulations.benchmark.tables import ClinicalTable
-from simulations.experiments.one_hospital import alone, count_marginals
+from simulations.experiments.one_hospital import AdversaryArm, alone, count_marginals
 from simulations.experiments.parity_table import ROWS, distances, draw_patients, parity_study
 from simulations.experiments.tilted_model import ShownRows, tilted_rows, train_discriminator
 
@@ -58,21 +58,13 @@ SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ModelArm:
+class ModelArm(AdversaryArm):
     """One way to go on from the model.
 
-    Args:
-        trains: whether a discriminator is trained and tilts the model.
-        sees_rows: whether it sees patients; the placebo's sees further rows of the model.
-        has_noise: whether it is trained by DP-SGD.
-        plans_rounds: whether the plan sets budget aside for rounds; if not, the counts have it.
+    Attributes:
         fit_steps: steps of the model's fit.
     """
 
-    trains: bool = True
-    sees_rows: bool = True
-    has_noise: bool = False
-    plans_rounds: bool = True
     fit_steps: int = FIT_STEPS
 
 
@@ -80,10 +72,10 @@ ARMS: dict[str, ModelArm] = {
     "model": ModelArm(trains=False, plans_rounds=False),
     "longer-fit": ModelArm(trains=False, plans_rounds=False, fit_steps=FIT_STEPS + 300),
     "unspent": ModelArm(trains=False),
-    "tilt": ModelArm(),
-    "tilt-placebo": ModelArm(sees_rows=False),
-    "dp-tilt": ModelArm(has_noise=True),
-    "dp-tilt-placebo": ModelArm(sees_rows=False, has_noise=True),
+    "tilt": ModelArm(has_noise=False),
+    "tilt-placebo": ModelArm(sees_patients=False, has_noise=False),
+    "dp-tilt": ModelArm(),
+    "dp-tilt-placebo": ModelArm(sees_patients=False),
 }
 
 
@@ -163,9 +155,9 @@ def run_arm(table: TrialTable, arm: ModelArm, fitted: FittedModel, seed: int) ->
     if not arm.trains:
         return table.score(model.sample(weights, rows, seed_for(seed, "sample"), {}), encoder)
     fake = model.sample(weights, SHOWN * rows, seed_for(seed, "fake"), {})
-    real = encoder.encode(table.train) if arm.sees_rows else model.sample(weights, rows, seed_for(seed, "placebo"), {})
-    plan = fitted.plan.hospitals[0]
-    hospital = plan if arm.has_noise else replace(plan, noise_multiplier=0.0)
+    patients = encoder.encode(table.train)
+    real = patients if arm.sees_patients else model.sample(weights, rows, seed_for(seed, "placebo"), {})
+    hospital = arm.training(fitted.plan.hospitals[0])
     net = _discriminator(ShownRows(real, fake, encoder.sizes), hospital, fitted.plan.rounds, seed)
     fit = model_of(weights, Domain.of(encoder))
     return table.score(tilted_rows(fit, net, rows, seed_for(seed, "sample")), encoder)

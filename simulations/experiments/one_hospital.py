@@ -1,8 +1,8 @@
-"""The noisy marginals of one hospital, counted in this process from a table in memory."""
+"""What trials at one hospital share: its noisy marginals, counted from a table in memory, and their arms."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from common.columns.base import Codes
 from common.encoding import Encoder, count_cells
 from common.marginals.measurements import Measurements
 from common.planning.phases import Draw, PublicRun, Records, measurements_of, vector_phase
-from common.planning.plan import Plan
+from common.planning.plan import HospitalPlan, Plan
 from common.privacy.mechanisms import SeededNoise, release_counts
 from common.seeds import seed_for
 from common.study.limits import rounded
@@ -36,6 +36,27 @@ class FrameRecords:
 
     def held_out(self, public: PublicRun) -> Codes:
         return public.encoder.encode(self.frame.iloc[:0])
+
+
+@dataclass(frozen=True, slots=True)
+class AdversaryArm:
+    """Whether an arm of a trial trains a discriminator, and on what.
+
+    Attributes:
+        plans_rounds: whether the plan sets budget aside for rounds; if not, the counts have it.
+        trains: whether there are rounds, with a discriminator.
+        sees_patients: whether the discriminator sees patients; a placebo's sees synthetic rows only.
+        has_noise: whether the discriminator is trained by DP-SGD.
+    """
+
+    plans_rounds: bool = True
+    trains: bool = True
+    sees_patients: bool = True
+    has_noise: bool = True
+
+    def training(self, plan: HospitalPlan) -> HospitalPlan:
+        """Return how the discriminator is trained: as planned, or so without noise."""
+        return plan if self.has_noise else replace(plan, noise_multiplier=0.0)
 
 
 def alone(study: Study, rows: int) -> Study:

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,33 +39,15 @@ from common.tables.conforming import conform
 from common.tables.visits import visit_rows
 from simulations.benchmark.questions import TEST_FRACTION
 from simulations.benchmark.visits.tables import ClinicalVisits
-from simulations.experiments.one_hospital import alone, count_marginals
+from simulations.experiments.one_hospital import AdversaryArm, alone, count_marginals
 
-
-@dataclass(frozen=True, slots=True)
-class HistoryArm:
-    """What follows the fit of the model of visits.
-
-    Attributes:
-        trains: whether a discriminator is trained and tilts the model.
-        sees_patients: whether it sees patients; the placebo's sees further histories of the model.
-        has_noise: whether it is trained by DP-SGD.
-        plans_rounds: whether the plan sets budget aside for rounds; if not, the counts have it.
-    """
-
-    trains: bool = True
-    sees_patients: bool = True
-    has_noise: bool = True
-    plans_rounds: bool = True
-
-
-ARMS: dict[str, HistoryArm] = {
-    "model": HistoryArm(trains=False, plans_rounds=False),
-    "unspent": HistoryArm(trains=False),
-    "tilt": HistoryArm(has_noise=False),
-    "placebo": HistoryArm(sees_patients=False, has_noise=False),
-    "dp-tilt": HistoryArm(),
-    "dp-placebo": HistoryArm(sees_patients=False),
+ARMS: dict[str, AdversaryArm] = {
+    "model": AdversaryArm(trains=False, plans_rounds=False),
+    "unspent": AdversaryArm(trains=False),
+    "tilt": AdversaryArm(has_noise=False),
+    "placebo": AdversaryArm(sees_patients=False, has_noise=False),
+    "dp-tilt": AdversaryArm(),
+    "dp-placebo": AdversaryArm(sees_patients=False),
 }
 
 
@@ -106,7 +88,7 @@ class FittedHistories:
     weights: Weights
 
     @classmethod
-    def of(cls, table: TrialVisits, arm: HistoryArm, settings: argparse.Namespace, seed: int) -> FittedHistories:
+    def of(cls, table: TrialVisits, arm: AdversaryArm, settings: argparse.Namespace, seed: int) -> FittedHistories:
         """Count and fit as the arm says."""
         rounds = settings.rounds if arm.plans_rounds else 0
         study = table.study.amended(
@@ -123,12 +105,11 @@ class FittedHistories:
         return cls(plan, encoder, measurements, synthesizer, weights)
 
 
-def run_arm(table: TrialVisits, arm: HistoryArm, fitted: FittedHistories, seed: int) -> dict[str, float | None]:
+def run_arm(table: TrialVisits, arm: AdversaryArm, fitted: FittedHistories, seed: int) -> dict[str, float | None]:
     """Tilt the model where the arm says so, and measure as many histories as there are training patients."""
     synthesizer, weights, started = fitted.synthesizer, fitted.weights, time.process_time()
     patients, codes = int((table.train[VISIT] == "1").sum()), fitted.encoder.encode(table.train)
-    plan, noise = fitted.plan.hospitals[0], SeededNoise(seed_for(seed, "steps"))
-    hospital = plan if arm.has_noise else replace(plan, noise_multiplier=0.0)
+    hospital, noise = arm.training(fitted.plan.hospitals[0]), SeededNoise(seed_for(seed, "steps"))
     late = []
     for number in range(1, fitted.plan.rounds + 1) if arm.trains else ():
         shown = codes

@@ -52,7 +52,7 @@ def test_arms_keep_to_the_budget_unless_without_noise(name: str) -> None:
 
 def test_without_an_adversary_marginals_get_its_budget() -> None:
     settings = TrialSettings()
-    arms = [TrialArm(plans_adversary=is_planned, trains=False) for is_planned in (True, False)]
+    arms = [TrialArm(plans_rounds=is_planned, trains=False) for is_planned in (True, False)]
     sigmas = [make_plan(make_study(arm, 3.0, settings)).hospitals[0].sigmas for arm in arms]
     for with_adversary, without in zip(*sigmas, strict=True):
         assert without < with_adversary

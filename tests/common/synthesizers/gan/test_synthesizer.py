@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.optim import Adam
 
-from common.arrays import Floats, Integers, Weights
+from common.arrays import Integers, Weights
 from common.columns.base import Codes
 from common.columns.binning import Binning
 from common.columns.categorical import Categorical
@@ -30,6 +30,7 @@ from common.synthesizers.gan.synthesizer import (
 )
 from common.synthesizers.registry import make_adversarial
 from tests.testbeds.marginals import DOMAIN, QUERIES, measured, random_codes
+from tests.testbeds.training import WatchedNoise, are_equal
 
 LABELS = ("a", "b", "c")
 SCHEMA = Schema(columns=(Categorical(name="x", categories=LABELS), Categorical(name="y", categories=LABELS)))
@@ -48,10 +49,6 @@ def plan(*, noise_multiplier: float = 1.0, steps: int = 3, batch: int = 8, sampl
 def dependent(rows: int) -> Codes:
     """The second column repeats the first; every label equally often."""
     return np.repeat(np.arange(rows) % 3, 2).reshape(rows, 2).astype(np.int16)
-
-
-def are_equal(one: Weights, other: Weights) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda settings: settings.generator)
@@ -105,25 +102,12 @@ class TestTrain:
         )
         assert all(np.isfinite(value).all() for value in trained.values())
 
-    def test_draws_one_batch_and_one_noise_vector_per_step(
-        self, synthesizer: AdversarialSynthesizer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        batches, vectors = [], []
-
-        class Watched(SeededNoise):
-            def poisson_sample(self, rows: int, rate: float) -> Integers:
-                batches.append((rows, rate))
-                return super().poisson_sample(rows, rate)
-
-            def gaussian(self, count: int, std: float) -> Floats:
-                vectors.append((count, std))
-                return super().gaussian(count, std)
-
-        weights = synthesizer.initial_weights(0)
-        synthesizer.train(weights, TrainingRows(dependent(40), plan(noise_multiplier=1.5), Watched(1)), None, 2)
+    def test_draws_one_batch_and_one_noise_vector_per_step(self, synthesizer: AdversarialSynthesizer) -> None:
+        weights, noise = synthesizer.initial_weights(0), WatchedNoise(1)
+        synthesizer.train(weights, TrainingRows(dependent(40), plan(noise_multiplier=1.5), noise), None, 2)
         discriminator = sum(value.size for name, value in weights.items() if name.startswith("disc."))
-        assert batches == [(40, 0.25)] * 3
-        assert vectors == [(discriminator, 1.5)] * 3
+        assert noise.batches == [(40, 0.25)] * 3
+        assert noise.vectors == [(discriminator, 1.5)] * 3
 
     def test_records_reach_weights_by_the_noisy_gradient_alone(
         self, synthesizer: AdversarialSynthesizer, monkeypatch: pytest.MonkeyPatch

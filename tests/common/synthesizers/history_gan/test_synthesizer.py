@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.arrays import Floats, Integers, Weights
+from common.arrays import Floats, Weights
 from common.columns.base import Codes
 from common.errors import StudyError
 from common.planning.phases import PublicRun, measurements_of
@@ -21,6 +21,7 @@ from common.synthesizers.base import AdversarialSynthesizer, TrainingRows, discr
 from common.synthesizers.history_gan.synthesizer import HistoryGan
 from common.synthesizers.registry import make_adversarial
 from simulations.experiments.one_hospital import FrameRecords, count_vectors
+from tests.testbeds.training import WatchedNoise, are_equal
 from tests.testbeds.visits import MOST_VISITS, conformed_visits, invented_visits, visits_study
 from tests.testbeds.voting import never_drawn
 
@@ -44,10 +45,6 @@ def fitted() -> tuple[HistoryGan, PublicRun, Codes, Weights]:
     assert measurements is not None
     weights = synthesizer.fit(synthesizer.initial_weights(0), measurements, 3, rounds=1)
     return synthesizer, public, public.encoder.encode(frame), weights
-
-
-def are_equal(one: Weights, other: Weights) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def column(name: str) -> int:
@@ -113,22 +110,12 @@ class TestOnePatient:
 
     def test_is_drawn_with_all_visits_or_none(self) -> None:
         synthesizer, _, codes, weights = fitted()
-        batches, vectors = [], []
-
-        class Watched(SeededNoise):
-            def poisson_sample(self, rows: int, rate: float) -> Integers:
-                batches.append((rows, rate))
-                return super().poisson_sample(rows, rate)
-
-            def gaussian(self, count: int, std: float) -> Floats:
-                vectors.append((count, std))
-                return super().gaussian(count, std)
-
-        synthesizer.train(weights, TrainingRows(codes, PLAN, Watched(1)), None, 2)
+        noise = WatchedNoise(1)
+        synthesizer.train(weights, TrainingRows(codes, PLAN, noise), None, 2)
         assert len(codes) > PATIENTS
         parameters = sum(value.size for value in discriminator_of(weights).values())
-        assert batches == [(PATIENTS, 0.25)] * 2
-        assert vectors == [(parameters, 1.5 * CLIP)] * 2
+        assert noise.batches == [(PATIENTS, 0.25)] * 2
+        assert noise.vectors == [(parameters, 1.5 * CLIP)] * 2
 
 
 class TestTrain:
