@@ -15,8 +15,8 @@ from common.privacy import accountant
 from common.privacy.events import Event
 from common.privacy.meaning import SUSPICION, equal_gaussian, group_epsilon, suspicion_after
 from common.protocol.signing import fingerprint
+from common.study.description import KEPT
 from common.study.study import Study
-from common.study.words import KEPT
 
 
 def what_leaves(study: Study, plan: Plan, hospital_plan: HospitalPlan) -> list[str]:

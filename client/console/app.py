@@ -19,7 +19,7 @@ from client.site.approval import LEAST_TYPED, consider_run, decide, deny, withdr
 from client.site.records import check_data
 from client.site.state import own_fingerprint
 from common.errors import FedSynthError, SiteError
-from common.study.words import what_it_is
+from common.study.description import describe_study
 from common.web.live import LivePart, stream
 from common.web.pages import Link, Pages, Serving
 
@@ -146,7 +146,7 @@ class HospitalPages:
             return {
                 "run": standing,
                 "study": proposed.study,
-                "words": what_it_is(proposed.study),
+                "words": describe_study(proposed.study),
                 "considered": considered,
                 "refusal": refusal,
                 "budget": site.budget(history, () if is_counted else more),

@@ -22,10 +22,10 @@ FEW_NUMBERS = 12
 """Up to this many distinct numbers are labels; more are measurements."""
 
 MOSTLY = 0.8
-"""Least part of the cells of a column of numbers that are numbers."""
+"""Smallest fraction of the cells of a column of numbers that are numbers."""
 
 LEAST_CODED = 0.01
-"""Least part of the cells that are written as codes in a column of codes; rarer ones are odd numbers."""
+"""Smallest fraction of the cells that are written as codes in a column of codes; rarer ones are odd numbers."""
 
 LONGEST_NUMBER = 15
 """Most digits of a number that floating point holds exactly."""

@@ -11,7 +11,7 @@ MOST_CODES = 20_000
 """Codes of a drafted column; the rarer ones of a longer list count as their prefix."""
 
 MATCHING = 0.95
-"""Least part of the cells that a system's form has to match."""
+"""Smallest fraction of the cells that a system's form has to match."""
 
 
 @dataclass(frozen=True, slots=True)

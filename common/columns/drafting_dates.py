@@ -29,7 +29,7 @@ LEAST_DIGITS_ONLY = 10
 """Fewest distinct dates of a column of dates without marks and without century."""
 
 YEARS = range(1880, 2101)
-"""Years of a column that is taken for one of dates."""
+"""Years in which the dates of a drafted column lie."""
 
 TRIED = 20
 """Texts on which a format is tried before it is tried on all."""
@@ -38,7 +38,7 @@ SHORTEST, LONGEST = 6, 25
 """Characters of a date."""
 
 MOST_MARKERS, MOST_MARKED = 3, 0.3
-"""Texts that are no dates and stand for a missing one, and the largest part of the cells that they may be."""
+"""Texts that are no dates and stand for a missing one, and the largest fraction of the cells that they may be."""
 
 LEADING_ZERO = re.compile(r"\b0(?=\d)")
 """The zero before a day or month of one digit, which some programs leave out."""
@@ -50,7 +50,7 @@ FAR = 2
 """A day is far from the others if it is further off than this many times their range."""
 
 MOST_WORDS = 0.05
-"""Largest part of the cells that may be no dates; they become missing."""
+"""Largest fraction of the cells that are not dates; they become missing."""
 
 
 def draft_date(evidence: ColumnEvidence, *, formats: Sequence[str] = DATE_FORMATS, kind: str = "date") -> Draft | None:
@@ -151,10 +151,10 @@ def _of_far_days(evidence: ColumnEvidence, days: Mapping[str, datetime]) -> list
         days: the day of every text that is one.
     """
     usual = {text for text, day in days.items() if day.strftime("%m-%d") in USUAL_MARKERS and evidence.texts[text] > 1}
-    rest = [day for text, day in days.items() if text not in usual]
-    if len(rest) < 2:
+    others = [day for text, day in days.items() if text not in usual]
+    if len(others) < 2:
         return []
-    first, last = min(rest), max(rest)
+    first, last = min(others), max(others)
     reach = FAR * (last - first)
     return [
         f"holds '{text}' in {count_rows(evidence.texts[text])}, far from the other dates: it stays a date and moves a "

@@ -41,7 +41,7 @@ def draft_categorical(evidence: ColumnEvidence, *, is_forced: bool = False) -> D
 
     Args:
         evidence: the column.
-        is_forced: whether a person says that it is one of labels, however many are distinct.
+        is_forced: whether a person says that the column holds labels, however many are distinct.
     """
     texts = evidence.texts
     is_free = len(texts) > evidence.present / 2 and len(evidence.numbers) < len(texts)

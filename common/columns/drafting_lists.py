@@ -18,10 +18,10 @@ LONGEST_ITEM = 60
 """Characters of an item; a longer one is free text."""
 
 LEAST_LISTS = 0.2
-"""Least part of the cells of a column of lists that hold several items."""
+"""Smallest fraction of the cells of a column of lists that hold several items."""
 
 PROSE_WORDS, PROSE = 6, 0.25
-"""Mean words of an item, and part of the items with a word of `SENTENCE_WORDS`, from which on a text is no list."""
+"""Mean words of an item, and fraction of items with a word of `SENTENCE_WORDS`, from which a text is not a list."""
 
 ENGLISH = frozenset({"the", "a", "is", "are", "was", "has", "had", "with", "and", "for", "no", "not", "of", "to", "on"})
 GERMAN = frozenset(
@@ -41,7 +41,7 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
 
     Args:
         evidence: the column.
-        is_forced: whether a person says that it is one of lists.
+        is_forced: whether a person says that the column holds lists.
     """
     if evidence.is_target or evidence.is_mostly_numeric or any(map(BRACKETS.fullmatch, evidence.texts)):
         return None

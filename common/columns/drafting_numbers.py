@@ -38,7 +38,7 @@ LEAST_CODE = 1000
 """Numbers below this are not taken for codes because of gaps between them."""
 
 GAPS = 0.02
-"""A column of whole numbers is one of codes where it has fewer than this part of the values between its bounds."""
+"""A column of whole numbers holds codes where it has fewer than this fraction of the values between its bounds."""
 
 REPEATS = 4
 """Fewest cells per distinct number of such a column."""
@@ -60,7 +60,7 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
 
     Args:
         evidence: the column.
-        is_forced: whether a person says that it is one of numbers.
+        is_forced: whether a person says that the column holds numbers.
     """
     if has_decimal_comma(evidence):
         return with_decimal_comma(draft_numeric(with_points(evidence), is_forced=is_forced), evidence)

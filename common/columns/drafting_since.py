@@ -16,7 +16,7 @@ from common.columns.cells import count_rows, each, read_date
 from common.columns.drafting import ColumnEvidence
 
 MOST_EARLY = 0.01
-"""Largest part of the rows in which a date may lie before the one from which it counts."""
+"""Largest fraction of the rows in which a date may lie before the one from which it counts."""
 
 
 def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, ColumnEvidence]) -> list[str]:

@@ -151,14 +151,14 @@ def _about_classes(choice: Choice) -> str:
     if math.isinf(ratio):
         return f"{rounds} encoder rounds were counted without noise."
     spent = f"{rounds} encoder rounds took {choice.proportions[CLASSES]:.0%} of the budget"
-    told = (
+    finding = (
         f"From {_FROM} on, they found dependence of four columns in trials that no count showed"
         if ratio >= CLASSES_FROM
         else f"Below {_FROM}, they found little in trials"
     )
     return (
-        f"{spent}, at a signal-to-noise ratio of {_ratio(ratio)}. {told}; on real tables the counts alone did as well "
-        "or better."
+        f"{spent}, at a signal-to-noise ratio of {_ratio(ratio)}. {finding}; on real tables the counts alone did as "
+        "well or better."
     )
 
 

@@ -15,7 +15,7 @@ KEPT = {None: "the first", "first": "the first", "last": "the last", "thinned": 
 """Which visits are kept where a patient has too many, by `keep_visits`."""
 
 
-def what_it_is(study: Study) -> list[str]:
+def describe_study(study: Study) -> list[str]:
     """Return sentences about what a study's rows are, and what is special about them.
 
     Nothing here depends on a record: all of it stands in the study file.
@@ -34,7 +34,7 @@ def what_it_is(study: Study) -> list[str]:
         lines.append(f"From visit to visit: {_listed([str(course) for course in study.courses])}.")
     unread = [column.name for column in declared.columns if not column.modeled]
     if unread:
-        lines.append(f"No hospital reads {_listed(unread)}: the study says what synthetic rows get there.")
+        lines.append(f"No hospital reads {_listed(unread)}: the study says what synthetic rows hold there.")
     return lines
 
 

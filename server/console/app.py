@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from common.errors import FedSynthError
 from common.planning.phases import PHASES
-from common.study.words import what_it_is
+from common.study.description import describe_study
 from common.web.guard import REPORT_POLICY
 from common.web.live import LivePart, stream
 from common.web.pages import Link, Pages, Serving
@@ -86,7 +86,7 @@ class CoordinatorPages:
             plan=plan,
             costs=costs,
             reasons=reasons,
-            words=what_it_is(study),
+            words=describe_study(study),
             part=await self._part(run).current(is_fresh=True),
         )
 

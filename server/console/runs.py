@@ -197,10 +197,10 @@ class CoordinatorRuns(Runs):
         self._home, self._watched = home, dict[str, WatchedRun]()
 
     def ids(self) -> tuple[str, ...]:
-        def made(run_id: str) -> float:
+        def created(run_id: str) -> float:
             return (self._home.path / "runs" / run_id).stat().st_ctime
 
-        return tuple(sorted(self._home.runs(), key=made, reverse=True))
+        return tuple(sorted(self._home.runs(), key=created, reverse=True))
 
     def run(self, run_id: str) -> WatchedRun:
         if run_id not in self._watched:

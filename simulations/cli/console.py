@@ -197,10 +197,10 @@ def summarize(result: Result) -> None:
         show_scores(result.evidence)
     for warning in result.run["warnings"]:
         out_console.print(f"[bold {'red' if 'NO PRIVACY' in warning else 'yellow'}]{escape(warning)}[/]")
-    made = "Report" if result.evidence is not None else "Synthetic table"
+    kind = "Report" if result.evidence is not None else "Synthetic table"
     written = next(name for name in ("synthetic.csv", "visits.csv") if (result.out / name).exists())
     path = result.out / ("report.html" if result.evidence is not None else written)
-    out_console.print(f"{made}: {escape(str(path))} ({result.run['seconds']:.0f} s)")
+    out_console.print(f"{kind}: {escape(str(path))} ({result.run['seconds']:.0f} s)")
 
 
 def show_scores(evidence: Assessment | VisitEvidence) -> None:

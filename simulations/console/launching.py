@@ -89,10 +89,10 @@ class LaunchedRun(WatchedRun):
         if self.state != "failed" or self.progress.reason:
             return ""
         try:
-            said = self._output.read_text(encoding="utf-8", errors="replace")[-TAIL:].strip()
+            output = self._output.read_text(encoding="utf-8", errors="replace")[-TAIL:].strip()
         except OSError:
-            said = ""
-        return said or "its process ended without a word"
+            output = ""
+        return output or "its process ended without a word"
 
 
 class LaunchedRuns(Runs):

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from common.columns.kinds import KINDS
 from common.errors import FedSynthError, StudyError
-from common.study.words import what_it_is
+from common.study.description import describe_study
 from common.web.pages import Link, Pages, Serving
 from server.console.app import CoordinatorPages
 from server.console.runs import Runs, WatchedRun
@@ -206,7 +206,7 @@ class StudyPages:
                 "form": form or saved,
                 "kinds": list(KINDS),
                 "study_file": self._workspace.study_file(name),
-                "words": [] if study is None else what_it_is(study),
+                "words": [] if study is None else describe_study(study),
                 "runs": [(run.run_id, _line(run)) for run in runs],
                 "hospitals": DEFAULT_HOSPITALS,
                 "most_hospitals": MOST_HOSPITALS,

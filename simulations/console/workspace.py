@@ -143,21 +143,21 @@ class Workspace:
         _refuse_databases(table, reading)
         if content is not None and suffix_of(table) is None:
             raise StudyError(f"the file's name does not end in {known_suffixes()}; save it as one of these")
-        made: list[Path] = []
+        created: list[Path] = []
         with writing(folder, remedy="choose another folder with --studies"):
             folder.mkdir(mode=0o700, parents=True)
-            made.append(folder)
+            created.append(folder)
         path = table.resolve()
         try:
             if content is not None:
                 path = (folder / f"table{suffix_of(table)}").resolve()
                 with writing(path, remedy="make room"):
                     write_synced(path, content, mode=0o600)
-                made.append(path)
+                created.append(path)
             columns = tuple(map(str, next(iter(read_parts(path, reading=parse_reading(reading)))).columns))
             self._keep(name, SavedDraft(table=str(path), reading=reading, columns=columns))
         except (FedSynthError, OSError):
-            for trace in reversed(made):  # a table that cannot be used leaves nothing behind
+            for trace in reversed(created):  # a table that cannot be used leaves nothing behind
                 trace.rmdir() if trace.is_dir() else trace.unlink()
             raise
         return name

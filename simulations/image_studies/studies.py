@@ -86,7 +86,9 @@ def _tables(pixels: Pixels, labels: np.ndarray, columns: tuple[str, str]) -> Tab
         columns: names of the columns of classes and of images.
     """
     target, image = columns
-    frame = pd.DataFrame({target: labels.astype(object), image: [pixels_text([one]) for one in pixels]}, dtype=object)
+    frame = pd.DataFrame(
+        {target: labels.astype(object), image: [pixels_text([picture]) for picture in pixels]}, dtype=object
+    )
     parts = np.array_split(np.arange(len(frame)), len(HOSPITALS))
     return {name: frame.iloc[part].reset_index(drop=True) for name, part in zip(HOSPITALS, parts, strict=True)}
 

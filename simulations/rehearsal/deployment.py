@@ -178,8 +178,8 @@ class Deployment(Processes):
     def introduce(self, names: Sequence[str]) -> None:
         """Pin every site's fingerprint at every other site, as each reads it to the others over the telephone."""
         for name, partner in itertools.permutations(names, 2):
-            told = fingerprint(self._identity(partner))
-            output_of(self.fedsynth("site", "partner", "add", partner, told, "--site", str(self.site(name))))
+            digits = fingerprint(self._identity(partner))
+            output_of(self.fedsynth("site", "partner", "add", partner, digits, "--site", str(self.site(name))))
 
     def propose(self, study: Study) -> str:
         """Propose a run, approve it at every site and return its id."""

@@ -24,12 +24,12 @@ def frechet_distance(first: Floats, second: Floats) -> float:
     Args:
         first, second: features, (images, features).
     """
-    one, other = np.cov(first.T), np.cov(second.T)
-    values, vectors = np.linalg.eigh(one)
+    covariances = np.cov(first.T), np.cov(second.T)
+    values, vectors = np.linalg.eigh(covariances[0])
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    both = np.linalg.eigvalsh(root @ other @ root)
+    both = np.linalg.eigvalsh(root @ covariances[1] @ root)
     means = ((first.mean(axis=0) - second.mean(axis=0)) ** 2).sum()
-    return float(means + np.trace(one) + np.trace(other) - 2 * np.sqrt(np.maximum(both, 0)).sum())
+    return float(means + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * np.sqrt(np.maximum(both, 0)).sum())
 
 
 def random_features(images: Pixels) -> Floats:

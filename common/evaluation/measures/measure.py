@@ -68,7 +68,7 @@ def other_grids(analysis: Analysis) -> tuple[CodedTables, ...]:
 
 
 WORST_DISTANCE = {1: 0.5, 2: 0.5, 3: 0.75}
-"""The distance at which a table is of no use, by the number of columns in a set."""
+"""The distance at which a table is unusable, by the number of columns in a set."""
 
 
 def distance_measure(key: str, title: str, meaning: str, *, grids: Grids, columns: int) -> Measure:

@@ -86,8 +86,8 @@ def mean_distance(
     number, tables = patients.number, len(counted)
     observed = spread = 0.0
     for table, rows in zip(counted, synthetic, strict=True):
-        proportions, made = table.ravel() / number, rows.ravel() / rows.sum()
-        observed += float(np.abs(proportions - made).sum()) / 2
+        proportions, drawn = table.ravel() / number, rows.ravel() / rows.sum()
+        observed += float(np.abs(proportions - drawn).sum()) / 2
         spread += float(_deviations(proportions, sigma, number).sum()) / 2
     observed, spread = observed / tables, spread / tables
     cells = sum(table.size for table in counted)

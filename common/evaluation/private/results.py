@@ -85,8 +85,8 @@ def evaluate_privately(public: PublicRun, synthetic: Codes) -> PrivateEvaluation
     study, domain = public.study, public.domain
     patients = _patients(counts)
     queries = counts.tables.queries
-    made = split(count(synthetic, queries, domain), queries, domain) if queries else []
-    singles, pairs = made[: len(counts.singles)], made[len(counts.singles) :]
+    drawn = split(count(synthetic, queries, domain), queries, domain) if queries else []
+    singles, pairs = drawn[: len(counts.singles)], drawn[len(counts.singles) :]
     sigma, is_known = counts.deviation, patients.is_known
     columns = zip(study.table.names, counts.singles, singles, strict=False)
     return PrivateEvaluation(

@@ -15,7 +15,7 @@ class Scale:
         title: a few words for a heading.
         meaning: a sentence for readers.
         best: the best value.
-        worst: the value at which a table is of no use; a gauge shows the range from `worst` to `best`.
+        worst: the value at which a table is unusable; a gauge shows the range from `worst` to `best`.
     """
 
     key: str

@@ -20,7 +20,7 @@ CLOSE_EXCESS = 0.05
 """A table at most this much farther away than a resample of the real rows counts as close."""
 
 NEAR_CHANCE_AUROC = 0.60
-"""AUROC below which a prediction learned from the table is of no use to a patient."""
+"""AUROC below which a model that was trained on the synthetic table is too close to guessing to be used."""
 
 PREDICTABLE_AUROC = 0.65
 """Real rows must reach this before a synthetic table is blamed for not predicting the target."""

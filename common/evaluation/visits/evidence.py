@@ -126,7 +126,7 @@ def assess_visits(analysis: VisitAnalysis) -> VisitEvidence:
         measures[key] = None if estimate is None else VisitMeasured(estimate, measure.reference(analysis))
     real, synthetic = analysis.real, analysis.coded
     maps = [_transition_map(real, synthetic, index, name) for index, name in enumerate(analysis.layout.visit)]
-    maps.sort(key=lambda one: -one.difference)
+    maps.sort(key=lambda transition: -transition.difference)
     return VisitEvidence(
         target=analysis.layout.target,
         train_patients=analysis.train.patients,

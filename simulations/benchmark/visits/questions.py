@@ -52,8 +52,8 @@ def measure_visits(source: TableSource, case: Case, options: CaseOptions) -> dic
     """Train the case's arm on its split and measure the visits that it makes."""
     split = PatientSplit.of(source, case, options)
     arm = VISIT_ARMS[case.arm]
-    made, costs = with_costs(lambda: arm.run(SynthesisTask(split.train, split.study, case.seed)))
-    train, test, synthetic = (measured_visits(rows, split.study) for rows in (split.train, split.test, made))
+    synthesized, costs = with_costs(lambda: arm.run(SynthesisTask(split.train, split.study, case.seed)))
+    train, test, synthetic = (measured_visits(rows, split.study) for rows in (split.train, split.test, synthesized))
     analysis = VisitAnalysis.of(train, test, synthetic, layout_of(split.study))
     values = {key: None if value is None else round(value, 4) for key, value in visit_values(analysis).items()}
     return values | costs | {"delta": split.study.privacy.delta if arm.has_budget else None}

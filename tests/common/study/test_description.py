@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from common.study.description import MOST_NAMES, describe_study
 from common.study.study import Study
-from common.study.words import MOST_NAMES, what_it_is
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.images import images_study
 from tests.testbeds.omop_database import omop_study
@@ -13,7 +13,7 @@ from tests.testbeds.visits import visits_study
 def said(study: Study, **sections: object) -> str:
     """What is said of the study with whole sections replaced."""
     document = study.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return "\n".join(what_it_is(Study.model_validate(document | sections)))
+    return "\n".join(describe_study(Study.model_validate(document | sections)))
 
 
 def test_a_study_of_rows_says_what_a_row_is() -> None:
