@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,6 +62,50 @@ def read_date(text: str, form: str) -> datetime | None:
         return datetime.strptime(text.strip(), form).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return None
+
+
+STANDARD = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?P<offset> ?(?:Z|[+-]\d\d(?::?\d\d)?))?)?", re.ASCII
+)
+"""A date or time as ISO 8601, databases and typed files write it, maybe with its offset from UTC."""
+
+OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.ASCII)
+"""The offset from UTC at the end of a format."""
+
+
+def standard_date(text: str) -> datetime | None:
+    """Return the date or time that a cell writes in the form `STANDARD`, with its offset; None for any other text."""
+    match = STANDARD.fullmatch(text.strip())
+    try:
+        return None if match is None else datetime.fromisoformat(match[0].replace(" +", "+").replace(" -", "-"))
+    except ValueError:
+        return None
+
+
+def date_of(text: str, form: str) -> datetime | None:
+    """Return the date that a cell writes in this format or in the form `STANDARD`, without its offset from UTC.
+
+    Typed files hold dates in no format, so that a column of dates reads both. Where the format ends in an offset, a
+    time with another one is converted to it; else the clock time counts as it is written. A format that has the day
+    where `STANDARD` has the month is read alone.
+    """
+    moment = read_date(text, form)
+    if moment is not None or form.startswith("%Y-%d") or (moment := standard_date(text)) is None:
+        return moment
+    offset = OFFSET.search(form)
+    try:
+        if moment.tzinfo is not None and offset is not None:
+            moment = moment.astimezone(_zone(offset[0]))
+        return moment.replace(tzinfo=None)
+    except OverflowError:
+        return None
+
+
+def _zone(offset: str) -> timezone:
+    """Return the time zone with this offset from UTC."""
+    zone = datetime.strptime(offset, "%z").tzinfo
+    assert isinstance(zone, timezone)
+    return zone
 
 
 BELOW = r"<=?|≤|(?:less|lower|smaller) than|below|under|unter|kleiner(?: als)?|moins de|inférieur à|menos de|menor que"

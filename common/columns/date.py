@@ -1,4 +1,4 @@
-"""Columns of dates and of dates with a time of day, counted in whole days, hours, minutes or seconds."""
+"""Columns of dates and of dates with a time of day, counted in whole months, days, hours, minutes or seconds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pydantic import Field, model_validator
 from common.arrays import Floats, Integers
 from common.columns.base import Column, TableColumn, Texts
 from common.columns.binning import Binning
-from common.columns.cells import each, is_missing, missing_notice, notice, read_date
+from common.columns.cells import OFFSET, date_of, each, is_missing, missing_notice, notice, read_date, standard_date
 from common.columns.compact import Compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft
-from common.columns.drafting_dates import draft_date, draft_datetime
+from common.columns.drafting_dates import draft_datetime, draft_day, draft_month
 from common.columns.grid_code import GridCode, GridHistogram, points_of
 from common.columns.rounding import RoundValues
 from common.columns.value_grid import ValueGrid, strata_of
@@ -31,7 +31,7 @@ EXAMPLE = datetime(2001, 12, 28, 23, 58, 59)
 """A moment that a format has to write and read back, to the resolution."""
 
 SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
-"""Seconds of a unit of the resolution."""
+"""Seconds of a unit of the resolution; a month has no fixed number of them."""
 
 FIRST_DAY, LAST_DAY = datetime.min, datetime.max
 """The calendar: no date before or after can be written."""
@@ -53,7 +53,7 @@ class Dated(Column):
 
     @property
     def unit(self) -> str:
-        """The unit in which conformed values count: days, hours, minutes or seconds."""
+        """The unit in which conformed values count: months, days, hours, minutes or seconds."""
         return "days"
 
     @model_validator(mode="after")
@@ -64,7 +64,7 @@ class Dated(Column):
         except ValueError:
             again = None
         if again is None or self._count(again) != self._count(EXAMPLE):
-            raise ValueError(f"{where} date_format cannot be read back; write one such as '%d.%m.%Y'")
+            raise ValueError(f"{where} date_format cannot be read back; {self._remedy(again)}")
         if self.since is not None:
             if self.least is None or self.most is None or not self.least < self.most:
                 raise ValueError(
@@ -84,14 +84,27 @@ class Dated(Column):
             raise ValueError(f"{where} lower must be before upper; swap or widen the bounds")
         return self
 
+    def _remedy(self, again: datetime | None) -> str:
+        """Return what to do about a format that reads `again` from the example that it writes."""
+        if "%z" in self.date_format or "%Z" in self.date_format:
+            return (
+                "leave the offset out, as cells are read with and without one, or write that of all times, as in "
+                "'%Y-%m-%dT%H:%M:%S+01:00'"
+            )
+        if again is not None and (again.year, again.month) == (EXAMPLE.year, EXAMPLE.month) and self.kind == "date":
+            return 'it has no day: write one, or declare resolution = "months"'
+        return "write one such as '%d.%m.%Y'"
+
     def _count(self, moment: datetime | None) -> float:
         """Return the moment in units since the epoch, cut to a whole unit; NaN for None."""
         if moment is None:
             return math.nan
+        if self.unit == "months":
+            return float(12 * (moment.year - EPOCH.year) + moment.month - EPOCH.month)
         return float((moment - EPOCH) // timedelta(seconds=SECONDS[self.unit]))
 
     def _count_of(self, cell: str) -> float:
-        return self._count(read_date(cell, self.date_format))
+        return self._count(date_of(cell, self.date_format))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -159,6 +172,10 @@ class Dated(Column):
             notices.append(notice(f"holds text that is not a date '{self.date_format}'", text, f"counted as {outcome}"))
         if self.since is None and (outside := int(((counts < self.grid.lower) | (counts > self.grid.upper)).sum())):
             notices.append(notice(f"is outside [{self.lower}, {self.upper}]", outside, "clamped to the bounds"))
+        moments = each(cells, standard_date)
+        has_offset = OFFSET.search(self.date_format) is not None
+        if shifted := sum(moment is not None and moment.tzinfo is not None for moment in moments) * (not has_offset):
+            notices.append(notice("holds times with an offset from UTC", shifted, "counted as the clock showed there"))
         return notices
 
     def format(self, values: pd.Series) -> npt.NDArray[np.object_]:
@@ -172,11 +189,14 @@ class Dated(Column):
     def _texts(self, counts: Floats) -> Texts:
         within = np.clip(counts, self._count(FIRST_DAY), self._count(LAST_DAY))  # never fails (`TableColumn.write`)
         distinct, indices = np.unique(within, return_inverse=True)
-        step = timedelta(seconds=SECONDS[self.unit])
-        texts = [
-            "" if np.isnan(count) else (EPOCH + int(count) * step).strftime(self.date_format) for count in distinct
-        ]
+        texts = ["" if np.isnan(count) else self._moment(int(count)).strftime(self.date_format) for count in distinct]
         return np.array(texts, dtype=object)[indices]
+
+    def _moment(self, count: int) -> datetime:
+        """Return the first moment of a unit, by its number since the epoch."""
+        if self.unit == "months":
+            return datetime(EPOCH.year + count // 12, 1 + count % 12, 1)
+        return EPOCH + count * timedelta(seconds=SECONDS[self.unit])
 
     def compact(self, values: pd.Series) -> Compact:
         present = is_present(values)
@@ -201,13 +221,18 @@ class Dated(Column):
 
 
 class Date(Dated):
-    """A day."""
+    """A day, or a month where the `resolution` says so."""
 
     kind: Literal["date"] = "date"
+    resolution: Literal["months", "days"] = Field(default="days", exclude_if=lambda unit: unit == "days")
+
+    @property
+    def unit(self) -> str:
+        return self.resolution
 
     @classmethod
     def draft(cls, evidence: ColumnEvidence) -> Draft | None:
-        return draft_date(evidence)
+        return draft_day(evidence) or draft_month(evidence)
 
 
 class Datetime(Dated):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from common.columns.cells import count_rows, read_date
+from common.columns.cells import OFFSET, count_rows, read_date, standard_date
 from common.columns.drafting import ColumnEvidence, Draft
 
 DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y%m%d", "%d-%m-%Y", "%d-%b-%Y",
@@ -22,6 +23,9 @@ TIME_FORMATS = tuple(
 )
 """Formats of days with a time that a draft tries, in order."""
 
+MONTH_FORMATS = ("%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b %Y", "%B %Y")
+"""Formats of months that a draft tries, in order."""
+
 DIGITS_ONLY = re.compile(r"\d+")
 """A date without marks, which a number may be by chance."""
 
@@ -30,6 +34,15 @@ LEAST_DIGITS_ONLY = 10
 
 YEARS = range(1880, 2101)
 """Years in which the dates of a drafted column lie."""
+
+MIDNIGHT = " 00:00:00"
+"""End of the text of a date that a typed file holds as a time."""
+
+FRACTION = re.compile(r"(?<=:\d\d)\.\d+")
+"""A fraction of a second."""
+
+ANY_OFFSET = re.compile(r"(?<=:\d\d) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
+"""An offset from UTC behind a time."""
 
 TRIED = 20
 """Texts on which a format is tried before it is tried on all."""
@@ -87,9 +100,59 @@ def draft_date(evidence: ColumnEvidence, *, formats: Sequence[str] = DATE_FORMAT
     return Draft(settings, tuple(notices), missing=any(read_date(text, form) is None for text in odd))
 
 
+def draft_day(evidence: ColumnEvidence) -> Draft | None:
+    """Return the format and bounds of a column of days; None for any other column.
+
+    Times that are always midnight make a column of days, as typed files hold them.
+    """
+    moments = _moments(evidence)
+    if not moments or not all(text.endswith(MIDNIGHT) for text in moments):
+        return draft_date(evidence)
+    draft = draft_date(_rewritten(evidence, {text: text[:10] for text in moments}))
+    return _with_notice(draft, "has times of day that are all midnight, and is taken for dates")
+
+
+def draft_month(evidence: ColumnEvidence) -> Draft | None:
+    """Return the format and bounds of a column of months; None for any other column."""
+    draft = draft_date(evidence, formats=MONTH_FORMATS)
+    return None if draft is None else replace(draft, settings=draft.settings | {"resolution": "months"})
+
+
 def draft_datetime(evidence: ColumnEvidence) -> Draft | None:
     """Return the format and bounds of a column of dates with a time of day; None for any other column."""
-    return draft_date(evidence, formats=TIME_FORMATS, kind="datetime")
+    return draft_date(evidence, formats=TIME_FORMATS, kind="datetime") or _draft_standard(evidence)
+
+
+def _draft_standard(evidence: ColumnEvidence) -> Draft | None:
+    """Return the settings of a column of times with offsets from UTC or fractions of a second; None for any other.
+
+    An offset that all times have becomes part of the format; of several, none does.
+    """
+    parts = {text: FRACTION.sub("", text) for text in _moments(evidence)}
+    if not parts:
+        return None
+    offsets = {match[0] if (match := OFFSET.search(text)) else "" for text in parts}
+    offset = offsets.pop() if len(offsets) == 1 else ""
+    if not offset:
+        parts = {text: ANY_OFFSET.sub("", plain) for text, plain in parts.items()}
+    formats = tuple(f"%Y-%m-%d{separator}{form}{offset}" for separator in " T" for form in ("%H:%M", "%H:%M:%S"))
+    draft = draft_date(_rewritten(evidence, parts), formats=formats, kind="datetime")
+    return draft if offset else _with_notice(draft, "has offsets from UTC or fractions of seconds, which are left out")
+
+
+def _moments(evidence: ColumnEvidence) -> list[str]:
+    """Return the texts of a column that have the form `STANDARD` of `common.columns.cells`, with a time of day."""
+    return [text for text in evidence.texts if len(text) > len("2020-01-31") and standard_date(text) is not None]
+
+
+def _rewritten(evidence: ColumnEvidence, texts: Mapping[str, str]) -> ColumnEvidence:
+    """Return the column with other texts for some of its texts."""
+    return replace(evidence, cells=[texts.get(cell.strip(), cell) for cell in evidence.cells])
+
+
+def _with_notice(draft: Draft | None, notice: str) -> Draft | None:
+    """Return the draft with one more notice."""
+    return None if draft is None else replace(draft, notices=(*draft.notices, notice))
 
 
 def _odd_texts(evidence: ColumnEvidence, texts: Sequence[str], form: str) -> frozenset[str] | None:

@@ -20,7 +20,7 @@ FORMS = (
             r"\d{4}-\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]*\s*(?:Z|[+-]\d\d:?\d\d|[AaPp][Mm])?"
             r"|\d{1,2}:\d\d(?::\d\d)?(?:\s*[AaPp][Mm])?|\d{1,2}\.? [^\W\d_]{3,12}\.? \d{4}"
         ),
-        "it holds months, dates or times in a form that no date_format writes: write them as 2021-12-28 or "
+        "it holds dates or times in a form that no date_format writes: write them as 2021-12-28 or "
         "2021-12-28 23:58, or map them (docs/harmonize.md)",
     ),
     (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.arrays import Floats
-from common.columns.cells import count_rows, each, read_date
+from common.columns.cells import count_rows, date_of, each
 from common.columns.drafting import ColumnEvidence
 
 MOST_EARLY = 0.01
@@ -29,7 +29,7 @@ def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, Colum
         entries: drafted columns with their names; dates among them are changed.
         evidences: the cells of every column.
     """
-    dates = {entry["name"]: entry for entry in entries if entry["kind"] == "date"}
+    dates = {entry["name"]: entry for entry in entries if entry["kind"] == "date" and "resolution" not in entry}
     days = {name: _days_of(entry, evidences[name]) for name, entry in dates.items()}
     spans = {
         (name, other): span
@@ -84,7 +84,7 @@ def _days_of(entry: Mapping[str, Any], evidence: ColumnEvidence) -> Floats:
         entry: settings of the column.
         evidence: its cells.
     """
-    dates = each(evidence.cells, partial(read_date, form=entry["date_format"]))
+    dates = each(evidence.cells, partial(date_of, form=entry["date_format"]))
     return np.array([math.nan if date is None else date.toordinal() for date in dates], dtype=np.float64)
 
 

@@ -99,9 +99,9 @@ def _listed_again(value: Any) -> Any:
 
 def coarsest(talk: Talk) -> ColumnProposal:
     """Propose the coarsest resolution, to which every hospital can cut its times."""
-    order = ("hours", "minutes", "seconds")
+    order = ("months", "days", "hours", "minutes", "seconds")
     chosen = min((voice.entry.value("resolution") for voice in talk.voices), key=order.index)
-    tasks = {voice.hospital: f"agree to times cut to {chosen}"
+    tasks = {voice.hospital: f"agree to dates cut to {chosen}"
              for voice in talk.voices if voice.entry.value("resolution") != chosen}  # fmt: skip
     return ColumnProposal({"resolution": chosen}, f"take {chosen}, which all can give", tasks, is_open=True)
 

@@ -6,14 +6,14 @@ import math
 import unicodedata
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from common.columns.labels import UNLISTED, finder
 from common.errors import DataError
 from common.harmonization.conventions import Conventions, text_of_number
-from common.harmonization.recipe import Converter, Decimals, FromOne, Name, Row, WrittenFormat
+from common.harmonization.recipe import Converter, Decimals, FromOne, MonthFormat, Name, Row, WrittenFormat, names_day
 from common.harmonization.units import Conversion, UnitProblem, conversion
 from common.tables.formats import read_table
 
@@ -189,14 +189,28 @@ class IsPresent(FromOne):
 
 
 class DateConversion(FromOne):
-    """Dates in the study's format.
+    """Dates or months in the study's format.
 
     Attributes:
+        date_format: as of other recipes, or a format of months where the study has months, too.
         study_format: format that the study declares.
     """
 
     operation: Literal["date"] = "date"
+    date_format: (
+        MonthFormat | Annotated[tuple[MonthFormat, ...], Field(min_length=1, max_length=10, strict=False)] | None
+    ) = None
     study_format: WrittenFormat = "%Y-%m-%d"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        formats = (self.date_format,) if isinstance(self.date_format, str) else self.date_format or ()
+        if names_day(self.study_format) and not all(map(names_day, formats)):
+            raise ValueError(
+                f"date_format has no day and study_format, '{self.study_format}', has one; let the study have months "
+                "(docs/columns.md), and give study_format = '%Y-%m'"
+            )
+        return self
 
     def converter(self, conventions: Conventions) -> Converter:
         def convert(row: Row) -> str | None:

@@ -31,6 +31,10 @@ BEHIND = re.compile(r"[<>]?\s*[+-]?\d+(?:[.,]\d+)?\s*([^\d\s.,;:+-][^\d]{0,11})"
 """A number with something behind it, which may be a unit."""
 
 
+PRECISE = tuple(f"%Y-%m-%d{separator}%H:%M:%S{ending}" for separator in " T" for ending in ("%z", ".%f", ".%f%z"))
+"""Formats of times with an offset from UTC or fractions of a second, as databases and logs write them."""
+
+
 @dataclass(frozen=True)
 class Described:
     """What a data dictionary says of a column.
@@ -124,7 +128,7 @@ class LocalColumn:
         if not texts or max(map(len, texts)) > 30:
             return ()
         fitting = []
-        for form in (*DATE_FORMATS, *TIME_FORMATS, *NAMED_MONTHS):
+        for form in (*DATE_FORMATS, *TIME_FORMATS, *NAMED_MONTHS, *PRECISE):
             read = Conventions(date_formats=(form,)).date
             if not any(read(text) for text in texts[:5]):
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
@@ -29,17 +29,31 @@ T = TypeVar("T")
 
 
 def _is_format(form: str) -> str:
+    if not names_day(_is_month_format(form)):
+        raise ValueError(f"date format '{form}' has no day; write one such as '%d.%m.%Y'")
+    return form
+
+
+def _is_month_format(form: str) -> str:
     try:
         again = read_date(_written(form), form)
     except ValueError:
         again = None
-    if again is None or (again.year, again.month, again.day) != (2019, 12, 31):
+    if again is None or (again.year, again.month) != (2019, 12) or again.day != (31 if names_day(form) else 1):
         raise ValueError(f"date format '{form}' cannot be read back; write one such as '%d.%m.%Y'")
     return form
 
 
+def names_day(form: str) -> bool:
+    """Return whether dates in this format have a day."""
+    return _written(form) != _written(form, day=1)
+
+
 Format = Annotated[str, AfterValidator(_is_format)]
 """Format of a date, as `strftime` has it."""
+
+MonthFormat = Annotated[str, AfterValidator(_is_month_format)]
+"""Format of a date or a month."""
 
 
 def _is_written(form: str) -> str:
@@ -48,9 +62,9 @@ def _is_written(form: str) -> str:
     return form
 
 
-def _written(form: str) -> str:
+def _written(form: str, day: int = 31) -> str:
     try:
-        return datetime(2019, 12, 31).strftime(form)
+        return datetime(2019, 12, day, tzinfo=UTC).strftime(form)  # a format may have %z
     except ValueError:
         return ""
 

@@ -15,9 +15,9 @@ from datetime import date
 
 import pandas as pd
 
-from common.columns.cells import censored, each, is_missing, read_date
+from common.columns.cells import censored, date_of, each, is_missing
 from common.columns.drafting import ANSWERS, ColumnEvidence
-from common.columns.drafting_dates import draft_date, draft_datetime
+from common.columns.drafting_dates import draft_datetime, draft_day
 from common.columns.roles.categories import Coarsening, ColumnRole
 from common.columns.roles.cells import age_of
 from common.columns.roles.roles import OLDEST, role_of
@@ -159,11 +159,11 @@ def _birth_years(cells: list[str], year: int) -> tuple[list[str], str]:
 def _year_of(cells: Sequence[str]) -> Callable[[str], str]:
     """Return a function that gives the year of a cell, "" where it holds none; the column's format decides."""
     evidence = ColumnEvidence(cells, markers=ANSWERS)
-    draft = draft_date(evidence) or draft_datetime(evidence)
+    draft = draft_day(evidence) or draft_datetime(evidence)
     form = None if draft is None else str(draft.settings["date_format"])
 
     def year_of(cell: str) -> str:
-        moment = None if form is None else read_date(cell, form)
+        moment = None if form is None else date_of(cell, form)
         if moment is not None:
             return str(moment.year)
         years = YEAR.findall(cell)

@@ -394,6 +394,35 @@ class TestResuming:
         testbed.run()
         assert testbed.charged() == {name: [HISTOGRAMS_1, COARSE_2] for name in NAMES}
 
+    @pytest.mark.parametrize("retries", [0, 1])
+    def test_vectors_whose_keys_are_lost_are_never_opened(
+        self, retries: int, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Coordinator and hospitals are killed once all masked vectors of a phase have arrived and been stored."""
+        testbed = MaskedFederation(shared_study(dropouts=0, retries=retries), tmp_path, stack).watch(monkeypatch)
+
+        def kill(request: Request, answer: Callable[[], Reply]) -> Reply:
+            if isinstance(request, SurvivorsRequest) and request.phase == COARSE:
+                raise Killed
+            return answer()
+
+        testbed.spoil = {"east": kill}  # the first that is asked to sign
+        with pytest.raises(Killed):
+            testbed.run()
+        testbed.spoil, testbed.hospitals = {}, {name: testbed.restarted(name) for name in NAMES}
+        charged = [HISTOGRAMS_1, COARSE_1]  # the lost vectors stay charged
+        if retries:
+            released = testbed.run()
+            np.testing.assert_array_equal(released.counts(COARSE), total(testbed.noisy, 2))
+            assert all((first != second).any() for _, first, second in testbed.noisy.values())  # fresh noise
+            charged.append(COARSE_2)
+        else:
+            with pytest.raises(FederationError, match="no further attempt is planned"):
+                testbed.run()
+        assert testbed.charged() == dict.fromkeys(NAMES, charged)
+        of_lost = [reply for request, reply in testbed.sent if getattr(request, "attempt", 0) == 1]
+        assert {type(reply) for reply in of_lost} == {Unavailable}  # nobody signs survivors or opens a share
+
     def test_a_run_that_failed_before_a_charge_can_be_resumed(self, tmp_path: Path, stack: ExitStack) -> None:
         testbed = MaskedFederation(shared_study(dropouts=0), tmp_path, stack, {"north": silent(KeysRequest, COARSE)})
         with pytest.raises(FederationError, match="no further attempt is planned"):

@@ -15,6 +15,8 @@ COLUMNS: tuple[dict[str, Any], ...] = (
      "missing": True},
     {"name": "left", "kind": "date", "since": "admitted", "least": 0, "most": 400, "missing": True},
     {"name": "seen", "kind": "datetime", "lower": "2020-01-01 00:00", "upper": "2020-12-31 23:59"},
+    {"name": "asked", "kind": "date", "resolution": "months", "date_format": "%Y-%m", "lower": "2020-01",
+     "upper": "2024-12", "missing": True},
     {"name": "drugs", "kind": "set", "items": ["aspirin", "statin", "insulin"], "separator": "; ", "missing": True,
      "empty": "none"},
     {"name": "icd", "kind": "code", "codes": ["I10", "I25.0", "I25.1", "J45.9"], "prefixes": [1, 3]},

@@ -181,6 +181,28 @@ class TestDates:
         assert column["written"] == cells
         assert any("holds dates" in notice for notice in notices)
 
+    @pytest.mark.parametrize("form", ["%Y-%m", "%m/%Y", "%m.%Y", "%b %Y"])
+    def test_of_months_are_read_and_written(self, form: str) -> None:
+        cells = [month.strftime(form) for month in pd.date_range("2020-01-01", periods=60, freq="MS")]
+        column, _ = drafted(cells * 4)
+        assert (column["kind"], column["resolution"], column["written"]) == ("date", "months", cells * 4)
+
+    @pytest.mark.parametrize(
+        ("ending", "written"),
+        [
+            (" 00:00:00", ""),
+            ("T08:30:00+01:00", "T08:30:00+01:00"),
+            ("T08:30:00.250Z", "T08:30:00Z"),
+            (" 08:30:00+01", " 08:30:00"),
+        ],
+    )
+    def test_of_typed_files_and_logs_are_read(self, ending: str, written: str) -> None:
+        days = [str(day.date()) for day in pd.date_range("2020-01-20", periods=ROWS)]
+        kind = "datetime" if written else "date"
+        column, _ = drafted([day + ending for day in days], kinds={"x": kind} if "+01" in ending else {})
+        assert column["kind"] == kind
+        assert column["written"] == [day + written for day in days]
+
     @pytest.mark.parametrize("is_ordered", [True, False])
     def test_that_are_never_before_another_count_from_it(self, is_ordered: bool) -> None:
         admitted = pd.Timestamp("2020-01-20") + pd.to_timedelta(RNG.integers(0, 1000, ROWS), "D")
@@ -496,7 +518,6 @@ class TestNeighborsOfDates:
     @pytest.mark.parametrize(
         ("cells", "remedy"),
         [
-            ([f"20{row % 20 + 10}-{row % 12 + 1:02d}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row % 24:02d}:{row % 60:02d}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row % 28 + 1} août 20{row % 90 + 10}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row * 997 + 1000:,}" for row in range(ROWS)], "--read thousands=,"),
