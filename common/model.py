@@ -23,14 +23,11 @@ from common.planning.phases import PHASES, PublicRun, read_public
 from common.planning.plan import Plan
 from common.seeds import seed_for
 from common.study.courses import HistoryRules
-from common.study.rules import broken, repair
+from common.study.rules import REDRAWS, broken, repair
 from common.study.study import Study, read_study
 from common.synthesizers.base import OrderingSynthesizer
 from common.synthesizers.registry import make_synthesizer
 from common.system.folder import RunFolder
-
-REDRAWS = 10
-"""How often rows that break a rule are drawn again; those still broken after that are corrected."""
 
 UNFIT = (LookupError, TypeError, ValueError, RuntimeError)
 """What drawing raises where weights, plan and counts do not fit each other."""

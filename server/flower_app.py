@@ -43,6 +43,7 @@ from common.run_events.events import (
 )
 from common.run_events.file import EVENTS, JsonLines, read_events
 from common.secagg.terms import listed_identities, simulated_identities
+from common.study.rules import warnings_of_rules
 from common.study.study import Study
 from common.system.folder import RunFolder
 from common.system.logs import log_to
@@ -168,7 +169,7 @@ def coordinate(
     rows = config.rows or model.default_rows()
     record = run_record(study, plan, outcome, is_simulation=config.is_simulation)
     table = release(model, run_folder, rows, is_simulation=config.is_simulation)
-    record |= {"run_id": config.run_id, "redrawn": model.rule_violations(rows, release_seed(study))}
+    record |= {"run_id": config.run_id} | about_rules(record, model.rule_violations(rows, release_seed(study)))
     record["files"] = digests_of(run_folder.path)
     record |= evaluate(model, run_folder, table)
     emit(ReleaseWritten(rows=rows))
@@ -259,6 +260,19 @@ def evaluate(model: Model, run_folder: RunFolder, table: pd.DataFrame) -> dict[s
     document = evaluation.as_document()
     run_folder.write(EVALUATION_PAGE, to_markdown(document, model.study.name))
     return {"evaluation": document}
+
+
+def about_rules(record: Mapping[str, Any], redrawn: dict[str, float]) -> dict[str, Any]:
+    """Return what run.json says of broken rules: the warnings, which are logged too, after those it has already.
+
+    Args:
+        record: the content so far.
+        redrawn: fraction of drawn patients that broke each rule.
+    """
+    warnings = warnings_of_rules(redrawn)
+    for warning in warnings:
+        log.warning("%s", warning)
+    return {"redrawn": redrawn, "warnings": [*record["warnings"], *warnings]}
 
 
 def run_record(study: Study, plan: Plan, outcome: RunOutcome, *, is_simulation: bool) -> dict[str, Any]:

@@ -28,12 +28,13 @@ from common.evaluation.fidelity.relations import Pair
 from common.evaluation.fidelity.sdmetrics_scores import SdmetricsScores
 from common.evaluation.measures.analysis import Analysis
 from common.evaluation.measures.registry import CORE_MEASURES, MEASURES
-from common.evaluation.measures.rounds import RoundsEffect, compare_rounds
+from common.evaluation.measures.rounds import compare_rounds
 from common.evaluation.measures.sampling import sampling_notes
 from common.evaluation.measures.verdict import judge
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.statistics.rounds_effect import RoundsEffect
 from common.evaluation.utility.grades import Verdict
 from common.evaluation.utility.prediction import PredictionUtility
 from common.evaluation.utility.survival import Survival

@@ -96,7 +96,8 @@ def _check_visits(study: Study) -> None:
     }
     setting = next((name for name, value in not_done.items() if value), None)
     if setting is not None:
-        raise ValueError(f"{setting} is not available for tables of visits; leave it out")
+        instead = "; `fedsynth site evaluate` measures at each hospital" if setting == "[evaluation] private" else ""
+        raise ValueError(f"{setting} is not available for tables of visits; leave it out{instead}")
 
 
 def _check_images(study: Study) -> None:

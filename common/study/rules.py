@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,13 @@ RELATIONS: dict[Relation, Callable[[pd.Series, pd.Series], pd.Series]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+
+
+REDRAWS = 10
+"""How often rows that break a rule are drawn again; those still broken after that are corrected."""
+
+MOST_BROKEN = 0.5
+"""Fraction of drawn patients from which a broken rule is worth a warning."""
 
 
 class Rule(Frozen):
@@ -98,6 +105,24 @@ def broken(frame: pd.DataFrame, rules: Sequence[Rule]) -> npt.NDArray[np.bool_]:
     for rule in rules:
         rows |= rule.broken(frame)
     return rows
+
+
+def warnings_of_rules(redrawn: Mapping[str, float]) -> list[str]:
+    """Return a warning with a remedy for every rule that most drawn patients broke.
+
+    A patient who breaks a rule with probability p still does after `REDRAWS` further draws with p^(REDRAWS + 1).
+
+    Args:
+        redrawn: fraction of drawn patients that broke each rule.
+    """
+    return [
+        f"RULE: {fraction:.0%} of the drawn patients broke '{rule}'. They were drawn again up to {REDRAWS} times, and "
+        f"about {fraction ** (REDRAWS + 1):.0%} of all patients were corrected in the end, so that their values are "
+        "less like real ones. Check that real patients keep the rule. If they do, give its columns fewer categories "
+        "or decimals, raise epsilon, or remove the rule, draw more patients and drop those that break it."
+        for rule, fraction in redrawn.items()
+        if fraction >= MOST_BROKEN
+    ]
 
 
 def repair(frame: pd.DataFrame, rules: Sequence[Rule], schema: Schema) -> pd.DataFrame:

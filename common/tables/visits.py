@@ -185,6 +185,10 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
     notices = _varying(raw, declared, every, name)
     if unreadable := len(raw) - len(every.rows):
         notices.append(f"time column '{declared.time}' cannot be read in {count_rows(unreadable)}, which are left out")
+    if tied := _tied(raw, declared, every):
+        notices.append(f"{count_rows(tied)} at the same time as the patient's row before, kept in the file's order")
+    if every.visits.max() == 1:
+        notices.append("no patient has two visits, so there are no steps from visit to visit to learn")
     kept = _kept(every, declared)
     if surplus := len(every.rows) - len(kept.rows):
         notices.append(f"{count_rows(surplus)} left out: at most {declared.most_visits} visits of a patient are kept")
@@ -194,6 +198,12 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
             "each counts as if it were on it"
         )
     return [f"{name}: {notice}" for notice in notices]
+
+
+def _tied(raw: pd.DataFrame, declared: Schema, every: Histories) -> int:
+    """Return how many visits have the time of the patient's visit before."""
+    moments = _moments(raw[declared.time].iloc[every.rows].tolist(), declared)
+    return int(((every.visit > 0) & (np.diff(moments, prepend=math.nan) == 0)).sum())
 
 
 def _off_the_clock(raw: pd.DataFrame, declared: Schema, kept: Histories) -> int:

@@ -34,6 +34,8 @@ from common.planning.phases import PublicRun, measurements_of
 from common.planning.plan import CLASSES, Plan
 from common.run_events.events import Emit, ignore
 from common.seeds import seed_for
+from common.study.rules import warnings_of_rules
+from common.study.schema import VISIT
 from common.study.study import Study
 from common.synthesizers.registry import make_synthesizer
 from common.synthesizers.schedule import FIT
@@ -178,8 +180,13 @@ def _measure(
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     if study.has_visits:
         rows = visit_rows(joined_visits(out, study.declared), study.declared)
+        before = table_before_rounds(model, out, int((rows[VISIT] == "1").sum()))
         real, unseen = (with_patient_and_time(table, study) for table in (train, holdout))
-        return assess_visits(VisitAnalysis.of(real, unseen, measured_visits(rows, study), layout_of(study)))
+        analysis = VisitAnalysis.of(real, unseen, measured_visits(rows, study), layout_of(study))
+        if before is None:
+            return assess_visits(analysis)
+        without = VisitAnalysis.of(real, unseen, with_patient_and_time(before, study), layout_of(study))
+        return assess_visits(analysis, before_rounds=without)
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
     raw = read_images(read_table(out / "synthetic.csv"), study.images, out, "synthetic.csv")
     synthetic = conform(raw, study.table)
@@ -207,7 +214,7 @@ def table_before_rounds(model: Model, out: Path, rows: int) -> pd.DataFrame | No
     Args:
         model: the model that the run released.
         out: folder of a finished simulation.
-        rows: number of rows of the table.
+        rows: number of rows of the table, of patients where rows are visits.
     """
     fitted = RunFolder(out).read_arrays(f"{FOLDER}/{FIT}.safetensors") if model.plan.rounds else None
     if model.plan.vector(CLASSES) is not None:
@@ -275,6 +282,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunSummary:
         peak_memory_mib=record["peak_memory_mib"],
         phases=record["phases"],
         versions=record["versions"],
+        warnings=tuple(warnings_of_rules(record["redrawn"])),
         rounds_note=about_rounds(choice),
         has_encoder_rounds=choice.classes.rounds > 0,
         evaluation=record.get("evaluation"),

@@ -57,3 +57,10 @@ def test_run_that_cannot_write_its_events_says_why_it_failed(
     record = json.loads((config.out / "run.json").read_text())
     assert record["status"] == "failed"
     assert observed == [RunFailed(reason=record["reason"])]
+
+
+def test_a_rule_that_most_patients_broke_is_a_logged_warning(caplog: pytest.LogCaptureFixture) -> None:
+    said = app.about_rules({"warnings": ["SIMULATION"]}, {"stage never decreases": 0.9, "left < right": 0.1})
+    assert said["redrawn"] == {"stage never decreases": 0.9, "left < right": 0.1}
+    assert said["warnings"] == ["SIMULATION", *caplog.messages]
+    assert "'stage never decreases'" in caplog.text

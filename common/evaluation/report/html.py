@@ -68,6 +68,7 @@ class RunSummary:
         epsilon: the study's limit per patient and hospital.
         evaluation: what was measured at the hospitals under differential privacy, as run.json has it; None without.
         images: synthetic images against real ones; None for a study without, or with too few.
+        warnings: on rules that most drawn patients broke, in sentences.
         rounds_note: what is known of training rounds like those of this run, in sentences; None without rounds.
         has_encoder_rounds: whether these are rounds of a VAE, in which patients were counted by latent class.
         seconds: duration of the whole run.
@@ -85,6 +86,7 @@ class RunSummary:
     peak_memory_mib: float
     phases: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     rounds_note: str | None = None
     has_encoder_rounds: bool = False
     evaluation: Mapping[str, Any] | None = None
@@ -110,6 +112,7 @@ def render(evidence: Assessment, run: RunSummary | None, *, title: str) -> str:
         handling=HANDLING,
         private=None if run is None or run.evaluation is None else _private(run.evaluation),
         core=[_row(measure, evidence.measures[key]) for key, measure in CORE_MEASURES.items()],
+        rounds_rows=[(measure, evidence.measures[key]) for key, measure in CORE_MEASURES.items()],
         further=[_row(measure, evidence.measures[key]) for key, measure in FURTHER_MEASURES.items()],
         pillars=pillars(evidence, run),
         charts=charts,

@@ -17,12 +17,13 @@ from common.arrays import Floats
 from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import sampled_rows
+from common.evaluation.statistics.rounds_effect import RoundsEffect, effect_of
 from common.evaluation.statistics.values import labels
 from common.evaluation.utility.grades import Verdict
 from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.coding import CodedHistories
 from common.evaluation.visits.distances import gaps_of
-from common.evaluation.visits.measures import VISIT_MEASURES
+from common.evaluation.visits.measures import VISIT_MEASURES, visit_values
 from common.evaluation.visits.persistence import persistence_of
 from common.evaluation.visits.verdict import judge_visits
 
@@ -95,7 +96,10 @@ class Courses:
 
 @dataclass(frozen=True, slots=True)
 class VisitEvidence:
-    """What was measured about synthetic visits; a measure that the tables do not define is None."""
+    """What was measured about synthetic visits; a measure that the tables do not define is None.
+
+    `rounds` is None for a run without training rounds.
+    """
 
     target: str | None
     train_patients: int
@@ -110,6 +114,7 @@ class VisitEvidence:
     persistence: tuple[ColumnPersistence, ...]
     transitions: tuple[TransitionMap, ...]
     courses: tuple[Courses, ...]
+    rounds: RoundsEffect | None
 
     def to_json(self) -> str:
         """Return the text of `report.json`: aggregates only."""
@@ -118,8 +123,13 @@ class VisitEvidence:
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
-def assess_visits(analysis: VisitAnalysis) -> VisitEvidence:
-    """Measure synthetic visits against real ones."""
+def assess_visits(analysis: VisitAnalysis, *, before_rounds: VisitAnalysis | None = None) -> VisitEvidence:
+    """Measure synthetic visits against real ones.
+
+    Args:
+        analysis: the visits.
+        before_rounds: the same of the visits that the run gives without its training rounds, where it had any.
+    """
     measures: dict[str, VisitMeasured | None] = {}
     for key, measure in VISIT_MEASURES.items():
         estimate = measure.compute(analysis)
@@ -147,7 +157,13 @@ def assess_visits(analysis: VisitAnalysis) -> VisitEvidence:
             Courses(analysis.layout.visit[index], _courses(analysis.unseen, index), _courses(synthetic, index))
             for index in list(real.numbers)[:SHOWN_COURSES]
         ),
+        rounds=None if before_rounds is None else _effect(before_rounds, measures),
     )
+
+
+def _effect(before_rounds: VisitAnalysis, measures: dict[str, VisitMeasured | None]) -> RoundsEffect:
+    after = {key: None if measured is None else measured.estimate for key, measured in measures.items()}
+    return effect_of(visit_values(before_rounds), after, VISIT_MEASURES)
 
 
 def _judge(measures: dict[str, VisitMeasured | None]) -> Verdict:

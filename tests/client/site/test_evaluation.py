@@ -56,6 +56,7 @@ UNMEASURED = VisitEvidence(
     persistence=(),
     transitions=(),
     courses=(),
+    rounds=None,
 )
 """An evaluation of visits that measured nothing."""
 

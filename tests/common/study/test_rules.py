@@ -7,7 +7,7 @@ import pytest
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.errors import StudyError
-from common.study.rules import Relation, Rule, broken, contradiction, repair
+from common.study.rules import Relation, Rule, broken, contradiction, repair, warnings_of_rules
 from common.study.schema import Schema
 from common.study.study import parse_study
 from tests.testbeds.clinic import STUDY
@@ -96,3 +96,14 @@ class TestContradictions:
     def test_a_study_with_them_is_refused(self) -> None:
         with pytest.raises(StudyError, match="'age < lab' excludes 'lab < age': no row can meet them all; remove one"):
             parse_study(STUDY + RULE.format("age", "lab") + RULE.format("lab", "age"))
+
+
+class TestWarnings:
+    def test_a_rule_that_most_break_is_named_with_a_remedy(self) -> None:
+        (warning,) = warnings_of_rules({"stage never decreases": 0.9, "left < right": 0.49})
+        assert "90% of the drawn patients broke 'stage never decreases'" in warning
+        assert "about 31% of all patients were corrected" in warning  # 0.9 to the power of 11
+        assert "raise epsilon" in warning
+
+    def test_rules_that_few_break_are_not_warned_of(self) -> None:
+        assert warnings_of_rules({"left < right": 0.49}) == []

@@ -56,7 +56,7 @@ class TestRefusals:
             ('unit = "patient"', 'unit = "record"', r'set \[privacy\] unit = "patient"'),
             ("[privacy]", '[synthesizer]\nkind = "marginal-gan"\n[privacy]', "makes no visits"),
             ("[privacy]", "[synthesizer]\ntriples = 3\n[privacy]", r"\[synthesizer\] triples is not available"),
-            ('target = "stage"', 'target = "stage"\nprivate = true', r"\[evaluation\] private is not available"),
+            ('target = "stage"', 'target = "stage"\nprivate = true', "leave it out; `fedsynth site evaluate` measures"),
         ],
     )
     def test_name_the_key_and_the_remedy(self, old: str, new: str, problem: str) -> None:

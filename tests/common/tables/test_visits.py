@@ -103,8 +103,20 @@ class TestCheckVisits:
         assert notices == [
             "north: column 'sex' is of the patient and varies within 1 of them: the first kept visit counts",
             "north: time column 'day' cannot be read in 1 row, which are left out",
+            "north: 1 row at the same time as the patient's row before, kept in the file's order",
             "north: 1 row left out: at most 2 visits of a patient are kept",
         ]
+
+    def test_says_that_times_are_equal_and_who_comes_first(self) -> None:
+        rows = [("a", "5", "f", "1", ""), ("b", "5", "f", "1", ""), ("a", "5", "f", "2", ""), ("a", "6", "f", "2", "")]
+        assert check_visits(raw_visits(rows), declared(), name="north") == [
+            "north: 1 row at the same time as the patient's row before, kept in the file's order"
+        ]
+
+    def test_says_that_no_patient_returns(self) -> None:
+        rows = [("a", "5", "f", "1", ""), ("b", "6", "f", "1", "")]
+        (notice,) = check_visits(raw_visits(rows), declared(), name="north")
+        assert notice == "north: no patient has two visits, so there are no steps from visit to visit to learn"
 
     def test_visits_without_a_patient_are_refused(self) -> None:
         with pytest.raises(DataError, match="patient column 'id' is blank in 1 row; fill in or drop"):

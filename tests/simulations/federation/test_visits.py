@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from common.evaluation.visits.measures import VISIT_MEASURES
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.visits import TEXT, invented_visits
 
@@ -108,11 +109,11 @@ class TestRounds:
     """A discriminator of whole histories, trained by two hospitals."""
 
     @staticmethod
-    def train(folder: Path, out: str, noise: str, steps: int) -> dict[str, dict[str, Any]]:
+    def train(folder: Path, out: str, noise: str, steps: int, report: str = "--no-report") -> dict[str, dict[str, Any]]:
         """Simulate rounds and return what each hospital spent."""
         study = folder / "rounds.toml"
         study.write_text(f"{TEXT}{ROUNDS}steps = {steps}\n", encoding="utf-8")
-        options = ("--noise", noise, "--hospitals", 2, "--no-report", "--out", folder / out)
+        options = ("--noise", noise, "--hospitals", 2, report, "--out", folder / out)
         result = fedsynth("simulate", "--study", study, "--data", folder / "visits.csv", *options)
         assert result.exit_code == 0, output_of(result)
         spent: dict[str, dict[str, Any]] = json.loads((folder / out / "run.json").read_text("utf-8"))["hospitals"]
@@ -126,5 +127,9 @@ class TestRounds:
         assert all(2.9 < facts["epsilon"] <= 3 for facts in spent.values())
 
     def test_take_synchronous_steps_under_masks(self, folder: Path) -> None:
-        spent = self.train(folder, "steps", "distributed", 1)
+        spent = self.train(folder, "steps", "distributed", 1, report="--report")
+        rounds = json.loads((folder / "steps" / "report.json").read_text(encoding="utf-8"))["rounds"]
+        assert rounds["before"].keys() == VISIT_MEASURES.keys()
+        assert None not in rounds["before"].values()
+        assert "The rounds changed" in rounds["headline"] or "the rounds made" in rounds["headline"]
         assert all(2.9 < facts["epsilon"] <= 3 for facts in spent.values())

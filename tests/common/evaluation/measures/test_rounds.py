@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from common.evaluation.measures.registry import CORE_MEASURES
-from common.evaluation.measures.rounds import compare_rounds, effect_of
+from common.evaluation.measures.rounds import compare_rounds
 from common.evaluation.statistics.intervals import Estimate
+from common.evaluation.statistics.rounds_effect import effect_of
 from tests.testbeds.evaluation_tables import SYNTHETIC, data_of, heart
 
 
@@ -29,21 +30,24 @@ class TestEffect:
     def test_a_change_counts_beyond_the_interval(
         self, key: str, before: float | None, after: float, better: tuple[str, ...], worse: tuple[str, ...]
     ) -> None:
-        effect = effect_of({key: before}, {key: around(after)})
+        effect = effect_of({key: before}, {key: around(after)}, CORE_MEASURES)
         assert (effect.better, effect.worse) == (better, worse)
 
     def test_the_headline_counts_both_directions(self) -> None:
         before: dict[str, float | None] = {"tvd1": 0.2, "tvd2": 0.2, "c2st": 0.6}
-        headline = effect_of(before, {"tvd1": around(0.1), "tvd2": around(0.1), "c2st": around(0.9)}).headline
+        after = {"tvd1": around(0.1), "tvd2": around(0.1), "c2st": around(0.9)}
+        headline = effect_of(before, after, CORE_MEASURES).headline
         assert headline == "Beyond their intervals, the rounds made 2 of 3 compared measures better and 1 worse."
         same = {key: around(value) for key, value in before.items() if value is not None}
-        assert effect_of(before, same).headline == "The rounds changed no measure beyond its interval, of 3 compared."
+        headline = effect_of(before, same, CORE_MEASURES).headline
+        assert headline == "The rounds changed no measure beyond its interval, of 3 compared."
 
     def test_undefined_measures_are_not_counted(self) -> None:
         before: dict[str, float | None] = {"tvd1": 0.2, "auc_lr": None, "auc_gb": 0.9}
         after = {"tvd1": around(0.2), "auc_lr": around(0.9), "auc_gb": None}
-        assert effect_of(before, after).headline == "The rounds changed no measure beyond its interval, of 1 compared."
-        assert "No measure" in effect_of({"auc_lr": None}, after).headline
+        headline = effect_of(before, after, CORE_MEASURES).headline
+        assert headline == "The rounds changed no measure beyond its interval, of 1 compared."
+        assert "No measure" in effect_of({"auc_lr": None}, after, CORE_MEASURES).headline
 
 
 class TestComparison:

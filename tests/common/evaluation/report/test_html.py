@@ -18,13 +18,13 @@ from common.evaluation.fidelity import sdmetrics_scores as library
 from common.evaluation.fidelity.distances import Distances
 from common.evaluation.fidelity.distributions import ColumnFidelity, category_groups, histogram_edges
 from common.evaluation.measures.registry import CORE_MEASURES
-from common.evaluation.measures.rounds import RoundsEffect
 from common.evaluation.measures.verdict import judge
 from common.evaluation.report.charts import column_chart, plain
 from common.evaluation.report.html import HospitalRun, RunSummary, changed_pairs, duration, in_bytes, render
 from common.evaluation.statistics.data import EvaluationData, HospitalLabels
 from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.resampling import certain
+from common.evaluation.statistics.rounds_effect import RoundsEffect
 from common.evaluation.statistics.values import labels
 from common.study.rules import Rule
 from common.study.schema import Schema

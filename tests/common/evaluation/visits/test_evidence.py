@@ -1,12 +1,20 @@
 import json
+from dataclasses import replace
 
 import pytest
 
+from common.evaluation.report.html import RunSummary
 from common.evaluation.report.visits import render_visits, visit_charts
+from common.evaluation.statistics.rounds_effect import effect_of
 from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.evidence import SHOWN_PATIENTS, VisitEvidence, assess_visits
 from common.evaluation.visits.measures import VISIT_MEASURES
 from tests.testbeds.histories import LAYOUT, STICKY, chain
+
+RUN = RunSummary(
+    fingerprint="0" * 64, simulation=True, noise="local", drafted=False, epsilon=3.0, hospitals=(), seconds=75.0,
+    peak_memory_mib=512.3,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +56,27 @@ class TestEvidence:
         assert json.loads(evidence.to_json())["verdict"]["headline"] == evidence.verdict.headline
 
 
+class TestRounds:
+    def test_the_page_shows_what_they_changed(self, evidence: VisitEvidence) -> None:
+        assert evidence.rounds is None
+        before: dict[str, float | None] = dict.fromkeys(VISIT_MEASURES, 7.31) | {
+            "gaps": None
+        }  # a value that nothing else on the page has
+        after = {key: None if measured is None else measured.estimate for key, measured in evidence.measures.items()}
+        effect = effect_of(before, after, VISIT_MEASURES)
+        assert effect.worse == ("next_visit_auroc",)  # 7.31 is better where higher is, and worse elsewhere
+        page = render_visits(replace(evidence, rounds=effect), None, title="follow-up").split("<script")[0]
+        assert effect.headline in page
+        assert page.count("7.310") == len(VISIT_MEASURES) - 1
+        assert page.count("<td>not compared</td>") == 1
+        assert 'id="rounds"' not in render_visits(evidence, None, title="follow-up")
+
+
 class TestPage:
+    def test_warnings_stand_above_the_verdict(self, evidence: VisitEvidence) -> None:
+        page = render_visits(evidence, replace(RUN, warnings=("RULE: <most>",)), title="follow-up")
+        assert page.index("RULE: &lt;most&gt;") < page.index(evidence.verdict.headline)
+
     def test_page_draws_every_chart_and_fetches_nothing(self, evidence: VisitEvidence) -> None:
         page = render_visits(evidence, None, title="follow-up")
         shown = page.split("<script")[0]
