@@ -29,7 +29,10 @@ def trust(study: Study) -> str:
     """Return in a sentence who must be trusted for the guarantee to hold."""
     match study.privacy.noise:
         case "local":
-            return "Each hospital adds all noise that protects it, so it needs to trust no other party."
+            return (
+                "Each hospital adds all noise that protects it: the guarantee rests on its own systems and on this "
+                "software, and on no other party."
+            )
         case "distributed":
             return (
                 "Hospitals share the noise: the guarantee holds while at least as many of them as the plan says keep "
@@ -40,18 +43,20 @@ def trust(study: Study) -> str:
             return "No noise was added: nothing protects a patient, and the table is for comparisons only."
 
 
+def read_columns(study: Study) -> str:
+    """Return what is read of the hospitals' records, as a sentence without its end."""
+    columns = len(study.table.read_names)
+    if study.extraction is None:
+        return f"{columns} columns are read, which the study names, and the patient's identifier where it names one"
+    return (
+        f"{columns} columns are made by the SQL texts of the data card, which also read identifiers, dates, "
+        "observation periods and years of birth"
+    )
+
+
 def summary(facts: RunFacts) -> Section:
     """Return the page for an ethics board, in plain words."""
-    study, worst = facts.study, highest_epsilon(facts)
-    after = min(math.ceil(100 * suspicion_after(SUSPICION, worst)), 100)  # a bound is never rounded down
-    unit = study.privacy.unit
-    protected = (
-        "This was a simulation: its noise can be predicted and protects nobody. Only the method can be judged from it."
-        if facts.is_simulation
-        else f"Whatever else somebody knows: if they suspect with a probability of 1 in 100 that a certain {unit} "
-        f"was in a hospital's data, the results raise this to at most {after} in 100, but for a probability "
-        f"of {study.privacy.delta:g}."
-    )
+    study = facts.study
     return Section(
         "summary",
         "In short, for an ethics board",
@@ -64,7 +69,7 @@ def summary(facts: RunFacts) -> Section:
                 f"record; it may still resemble one of a person. {_travel(facts)}",
                 "run.json, docs/privacy.md",
             ),
-            Item("How are patients protected?", protected, "run.json, common/privacy/meaning.py"),
+            Item("How are patients protected?", _protection(facts), "run.json, common/privacy/meaning.py"),
             Item("Who must be trusted?", trust(study), "model/study.toml, docs/privacy.md"),
             Item("Is the table good enough to use?", _quality(facts), "report.json" if facts.report else "run.json"),
             Item(
@@ -78,9 +83,32 @@ def summary(facts: RunFacts) -> Section:
     )
 
 
+def _protection(facts: RunFacts) -> str:
+    """Return what somebody can learn about a patient at most, if anything limits it.
+
+    The theorem that `suspicion_after` cites says of the results that they tell no more than such as reveal the patient
+    with probability delta, and keep to epsilon otherwise. That epsilon bounds the odds but for delta is not the same.
+    """
+    if facts.is_simulation:
+        return (
+            "This was a simulation: its noise can be predicted and protects nobody. Only the method can be judged from "
+            "it."
+        )
+    if facts.study.privacy.noise == "none":
+        return trust(facts.study)
+    after = suspicion_after(SUSPICION, highest_epsilon(facts))
+    return (
+        f"Whatever else somebody knows: if they suspect with a probability of 1 in 100 that a certain "
+        f"{facts.study.privacy.unit} was in a hospital's data, the results tell them no more than results that reveal "
+        f"the truth with a probability of {facts.study.privacy.delta:g}, and otherwise raise this to at most "
+        f"{min(math.ceil(100 * after), 100)} in 100."  # a bound is never rounded down
+    )
+
+
 def _travel(facts: RunFacts) -> str:
     """Return what left the hospitals; in a simulation, what would leave."""
-    sums = "sums with random noise" + (" and weights of a small network" if facts.plan.rounds else "")
+    sums = "sums without noise" if facts.study.privacy.noise == "none" else "sums with random noise"
+    sums += " and weights of a small network" if facts.plan.rounds else ""
     if facts.is_simulation:
         return f"All tables were on one machine. In a deployment no record leaves a hospital; it sends {sums}."
     return f"By the method, no record leaves a hospital; hospitals sent {sums}."

@@ -37,7 +37,7 @@ MECHANISM = (
 LIMITS = (
     Item(
         "Side channels",
-        "Clipping without branches, replies on a grid of one second, one word for every failure",
+        "Reduced, not excluded: clipping without branches, replies on a grid of one second, one word for every failure",
         "docs/privacy.md",
     ),
     Item(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from common.columns.roles.categories import SafeHarbor
-from common.dossier.card import highest_epsilon, trust
+from common.dossier.card import highest_epsilon, read_columns, trust
 from common.dossier.facts import RunFacts
 from common.dossier.parts import Grid, Item, Section
 from common.tables.roles import declared_role
@@ -39,14 +39,14 @@ def hipaa(facts: RunFacts) -> Section:
         (
             Item(
                 "Are the rows of the table about individuals?",
-                "Rows are drawn from a model of noisy counts, and none is copied from a record. A row may resemble or "
-                "equal a person's by chance.",
+                "Rows are drawn from a model of what the hospitals released, and none is copied from a record. A row "
+                "may resemble or equal a person's by chance.",
                 "docs/synthesizer.md",
             ),
             Item("Expert Determination: who is the expert, with what experience?"),
             Item(
                 "Expert Determination: principles and methods",
-                "Differential privacy, with exact accounting of every release; membership, attribute, linkage and "
+                "Differential privacy, with accounting of every release; membership, attribute, linkage and "
                 "singling-out attacks with control and baseline",
                 "docs/privacy.md, docs/audit.md, docs/report.md",
             ),
@@ -111,7 +111,7 @@ def _assessment(facts: RunFacts) -> tuple[Item, ...]:
         Item(
             "Art. 35(7)(b): necessity and proportionality",
             ("In a deployment records stay" if facts.is_simulation else "By the method, records stay")
-            + f" at the hospitals. {columns} columns are read; the study names them, and others are not read",
+            + f" at the hospitals. {read_columns(study)}",
             "model/study.toml",
         ),
         Item("Art. 35(7)(b): why this purpose needs these columns"),
@@ -125,8 +125,9 @@ def _assessment(facts: RunFacts) -> tuple[Item, ...]:
         Item(
             "Art. 35(7)(d): measures",
             ("of a deployment, not of this simulation: " if facts.is_simulation else "")
-            + "noise in everything that leaves, charged to a ledger before it leaves; consent by named persons for "
-            "each run; a frozen table; an agent without network",
+            + ("no noise" if study.privacy.noise == "none" else "noise in everything that leaves")
+            + "; a charge to a ledger before it leaves; consent by named persons for each run; a frozen table; where a "
+            "hospital sets it up so, an agent without network",
             "docs/privacy.md, docs/deploy.md",
         ),
         Item("Art. 35(7)(d): who must be trusted", trust(study), "model/study.toml"),
@@ -150,8 +151,8 @@ def _ehds(facts: RunFacts) -> tuple[Item, ...]:
         Item("EHDS Art. 53 and 54: purpose of secondary use, and that it is not a prohibited one"),
         Item(
             "EHDS Art. 66: data minimisation",
-            f"{len(facts.study.table.read_names)} columns are read, which the study names. Whether anonymised data "
-            "suffice for the purpose is for the applicant to say.",
+            f"{read_columns(facts.study)}. Whether anonymised data suffice for the purpose is for the applicant to "
+            "say.",
             "model/study.toml",
         ),
         Item("EHDS Art. 68 or 69: data permit, or data request"),
@@ -226,9 +227,12 @@ def _fairness(report: dict[str, Any] | None) -> str:
 def _bound_words(facts: RunFacts) -> str:
     """Return what epsilon bounds; a simulation's noise is predictable and bounds nothing."""
     worst, delta = highest_epsilon(facts), facts.study.privacy.delta
+    if facts.study.privacy.noise == "none":
+        return "none: no noise was added"
     bound = (
-        f"epsilon {worst:.3f} at delta {delta:g}: no recipient, whatever they know, gains odds by more than a factor "
-        f"of {_factor(worst)} about one {facts.study.privacy.unit} of one hospital, but for a probability of delta"
+        f"epsilon {worst:.3f} at delta {delta:g}: whatever recipients know, the results tell them no more than results "
+        f"that reveal one {facts.study.privacy.unit} of one hospital with a probability of delta, and otherwise change "
+        f"the odds about one by a factor of {_factor(worst)} at most"
     )
     return (
         f"none in this simulation, whose noise can be predicted; of a deployment: {bound}"

@@ -16,7 +16,7 @@ import pytest
 from pyshacl import validate
 from rdflib import Graph, URIRef
 
-from common.dossier import card
+from common.dossier import card, law
 from common.dossier.dossier import NAMES, sections_of, to_html, write_dossier
 from common.dossier.facts import Cohort, RunFacts, read_audit, read_run
 from common.dossier.parts import Item
@@ -103,6 +103,23 @@ def test_a_bound_on_suspicion_is_not_rounded_down(run: Path, monkeypatch: pytest
     monkeypatch.setattr(card, "highest_epsilon", lambda facts: 2.8)  # from 1 in 100 to 14.24 in 100
     answers = " ".join(item.answer for item in card.summary(deployed).items)
     assert "raise this to at most 15 in 100" in answers
+
+
+def test_a_run_without_noise_claims_nothing(run: Path) -> None:
+    facts = read_run(run)
+    study = facts.study.model_copy(update={"privacy": facts.study.privacy.model_copy(update={"noise": "none"})})
+    deployed = replace(facts, study=study, record=facts.record | {"simulation": False})
+    answers = {item.question: item.answer for item in items(deployed)}
+    assert answers["How are patients protected?"].startswith("No noise was added: nothing protects a patient")
+    assert answers["Expert Determination: bound on any recipient"] == "none: no noise was added"
+    assert "hospitals sent sums without noise" in answers["What was made?"]
+    assert answers["Art. 35(7)(d): measures"].startswith("no noise; a charge to a ledger")
+
+
+def test_what_omop_studies_read_besides_columns_is_said(run: Path) -> None:
+    facts = replace(read_run(run), study=omop_study())
+    (minimum,) = (item for item in law.european(facts).items if item.question.startswith("EHDS Art. 66"))
+    assert "3 columns are made by the SQL texts of the data card, which also read identifiers, dates" in minimum.answer
 
 
 def test_what_a_study_says_is_escaped(run: Path) -> None:
