@@ -20,6 +20,7 @@ from common.evaluation.assessment import Assessment, assess
 from common.evaluation.report.html import render
 from common.evaluation.report.visits import render_visits
 from common.evaluation.statistics.data import EvaluationData
+from common.evaluation.statistics.images import ComparedImages
 from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.evidence import VisitEvidence, assess_visits
 from common.evaluation.visits.from_study import layout_of, measured_visits, with_patient_and_time
@@ -109,16 +110,18 @@ def _of_rows(shard: Shard, study: Study, synthetic: Path, events: Sequence[Event
     _check_columns(list(raw.columns), study.table.read_names, study.table.written_names, synthetic)
     raw = read_images(raw, study.images, synthetic.parent, synthetic.name)
     notices = tuple(check_table(raw, study.table, name=synthetic.name))
+    tables = (shard.training, shard.holdout, conform(raw, study.table))
+    cells = [shard.training_images, shard.holdout_images]
+    cells += [raw[image.name].to_numpy(dtype=object) for image in study.images]
     data = EvaluationData(
-        shard.training,
-        shard.holdout,
-        conform(raw, study.table),
+        *tables,
         study.table,
         target=study.evaluation.target,
         time=study.evaluation.time,
         rules=tuple(study.rules),
         sensitive=tuple(study.evaluation.sensitive),
         is_one_hospital=True,
+        images=ComparedImages.of(study, tables, cells),
         epsilon=accountant.epsilon(events, study.privacy.delta) if study.privacy.noise != "none" else None,
         delta=study.privacy.delta,
     )

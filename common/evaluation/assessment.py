@@ -26,6 +26,7 @@ from common.evaluation.fidelity.distributions import ColumnFidelity, compare_col
 from common.evaluation.fidelity.missingness import Missingness
 from common.evaluation.fidelity.relations import Pair
 from common.evaluation.fidelity.sdmetrics_scores import SdmetricsScores
+from common.evaluation.images.evidence import ImageEvidence
 from common.evaluation.measures.analysis import Analysis
 from common.evaluation.measures.registry import CORE_MEASURES, MEASURES
 from common.evaluation.measures.rounds import compare_rounds
@@ -40,7 +41,7 @@ from common.evaluation.utility.prediction import PredictionUtility
 from common.evaluation.utility.survival import Survival
 from common.run_events.events import Emit, Progressed, ignore
 
-REPORT_VERSION = 5
+REPORT_VERSION = 6
 """Layout of report.json; docs/report.md describes it."""
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -70,8 +71,8 @@ class Assessment:
         pairs: the pairs of columns, at most `MOST_PAIRS`, that changed most.
         rounds: what training rounds changed; None for a run without any.
         association_real, association_synthetic: Cramer's V, rows and columns in the order of `columns`.
-        prediction, survival, sdmetrics, density, missingness, fairness: results of these parts; None where they could
-            not be measured or were not asked for.
+        prediction, survival, sdmetrics, density, missingness, images, fairness: results of these parts; None where
+            they could not be measured or were not asked for.
     """
 
     target: str
@@ -93,12 +94,17 @@ class Assessment:
     hospitals: tuple[HospitalFidelity, ...]
     prediction: PredictionUtility | None
     survival: Survival | None
+    images: ImageEvidence | None
     privacy: PrivacyEvidence
     fairness: FairnessEvidence | None
 
     def to_json(self) -> str:
         """Return the text of `report.json`; its keys are described in docs/report.md."""
-        parts = {"privacy": self.privacy.as_document(), "fairness": self.fairness and self.fairness.as_document()}
+        parts = {
+            "images": self.images and self.images.as_document(),
+            "privacy": self.privacy.as_document(),
+            "fairness": self.fairness and self.fairness.as_document(),
+        }
         document = {"version": REPORT_VERSION, "handling": HANDLING} | asdict(self) | parts
         return json.dumps(_shortened(document), indent=1, allow_nan=False) + "\n"
 
@@ -147,6 +153,7 @@ def assess(data: EvaluationData, *, emit: Emit = ignore) -> Assessment:
             hospitals=compare_hospitals(data),
             prediction=analysis.prediction,
             survival=analysis.survival,
+            images=analysis.images,
             privacy=privacy_of(data, analysis.attempts),
             fairness=_fairness(analysis),
         )

@@ -104,6 +104,7 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
     from common.evaluation.assessment import assess
     from common.evaluation.report.html import render
     from common.evaluation.statistics.data import EvaluationData
+    from common.evaluation.statistics.images import ComparedImages
     from common.study.study import read_study
     from common.system.files import writing
     from common.system.folder import RunFolder
@@ -121,6 +122,7 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
         raw[path] = read_images(table, agreed.images, path.parent, path.name)
         note(check_table(raw[path], agreed.table, name=path.name))
     frames = [conform(raw[path], agreed.table) for path in (train, holdout, synthetic)]
+    cells = [raw[path][image.name] for path in (train, holdout, synthetic) for image in agreed.images]
     with progress_bars() as bars:
         data = EvaluationData(
             frames[0],
@@ -131,6 +133,7 @@ def _evaluate_files(study: Path, train: Path, holdout: Path, synthetic: Path, *,
             time=agreed.evaluation.time,
             rules=tuple(agreed.rules),
             sensitive=tuple(agreed.evaluation.sensitive),
+            images=ComparedImages.of(agreed, frames, cells),
         )
         evidence = assess(data, emit=follow(bars))
     with writing(out):

@@ -24,8 +24,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from common.arrays import Floats, Integers
-from common.evaluation.images.evidence import LabeledImages
 from common.evaluation.images.frechet import frechet_distance
+from common.evaluation.statistics.images import LabeledImages
 from common.images.cells import pixels_of
 from common.model import MODEL, load_model, release_seed
 from common.release import draw_images

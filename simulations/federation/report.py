@@ -18,10 +18,10 @@ import pandas as pd
 from common.arrays import Weights
 from common.errors import StudyError
 from common.evaluation.assessment import Assessment, assess
-from common.evaluation.images.evidence import ImageEvidence
 from common.evaluation.report.html import HospitalRun, RunSummary, render
 from common.evaluation.report.visits import render_visits
 from common.evaluation.statistics.data import DrawClass, EvaluationData, HospitalLabels
+from common.evaluation.statistics.images import ComparedImages
 from common.evaluation.statistics.values import labels
 from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.evidence import VisitEvidence, assess_visits
@@ -47,7 +47,6 @@ from common.tables.visit_tables import joined_visits
 from common.tables.visits import visit_rows
 from server.run.checkpoints import FOLDER
 from simulations.federation.charges import charges_of
-from simulations.federation.image_report import images_against_real
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import Shards, open_shards
 from simulations.federation.tables import TableSplit
@@ -99,10 +98,9 @@ def complete(finished: FinishedRun, *, started: float, with_report: bool = True,
     }
     out = run_folder.path
     evidence = _measure(load_model(out / MODEL), finished.shards, out, record, emit) if with_report else None
-    images = images_against_real(study, out, finished.shards) if with_report else None
     record["seconds"] = round(time.monotonic() - started, 3)
     record["peak_memory_mib"] = round(peak_mib(), 1)
-    _write(run_folder, study, record, evidence, images)
+    _write(run_folder, study, record, evidence)
     return Result(out, record, evidence)
 
 
@@ -127,17 +125,12 @@ def report_on(out: Path, data: Path | None, split: TableSplit, *, emit: Emit = i
     tables, _ = split.open(study, data)
     prepared = prepare(study, tables, patient_column=split.patient_column, small_hospitals=split.small_hospitals)
     evidence = _measure(model, open_shards(prepared), out, record, emit)
-    images = images_against_real(study, out, open_shards(prepared))
-    _write(RunFolder(out), study, record, evidence, images)
+    _write(RunFolder(out), study, record, evidence)
     return Result(out, record, evidence)
 
 
 def _write(
-    run_folder: RunFolder,
-    study: Study,
-    record: dict[str, Any],
-    evidence: Assessment | VisitEvidence | None,
-    images: ImageEvidence | None,
+    run_folder: RunFolder, study: Study, record: dict[str, Any], evidence: Assessment | VisitEvidence | None
 ) -> None:
     """Write the report, if there is evidence, and run.json with its verdict.
 
@@ -146,12 +139,9 @@ def _write(
         study: its study.
         record: content of run.json.
         evidence: what was measured of the table; None for no report.
-        images: what was measured of images; None for none.
     """
-    if images is not None:
-        record["images"] = images.as_document()
     if evidence is not None:
-        facts = replace(_facts(study, record), images=images)
+        facts = _facts(study, record)
         record["verdict"] = evidence.verdict.headline
         if isinstance(evidence, VisitEvidence):
             page = render_visits(evidence, facts, title=study.name)
@@ -176,7 +166,8 @@ def _measure(
     """
     study = model.study
     charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
-    parts = {name: (open_shard().training, open_shard().holdout) for name, open_shard in shards.items()}
+    opened = {name: open_shard() for name, open_shard in shards.items()}
+    parts = {name: (shard.training, shard.holdout) for name, shard in opened.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     if study.has_visits:
         rows = visit_rows(joined_visits(out, study.declared), study.declared)
@@ -190,6 +181,11 @@ def _measure(
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
     raw = read_images(read_table(out / "synthetic.csv"), study.images, out, "synthetic.csv")
     synthetic = conform(raw, study.table)
+    cells = [
+        np.concatenate([shard.training_images for shard in opened.values()]),
+        np.concatenate([shard.holdout_images for shard in opened.values()]),
+        *(raw[image.name].to_numpy(dtype=object) for image in study.images),
+    ]
     data = EvaluationData(
         train,
         holdout,
@@ -202,6 +198,7 @@ def _measure(
         hospitals=HospitalLabels(owners[0], owners[1]),
         draw_class=rows_of_class(model, synthetic),
         before_rounds=table_before_rounds(model, out, len(synthetic)),
+        images=ComparedImages.of(study, (train, holdout, synthetic), cells),
         epsilon=None if None in charged else max(charged),
         delta=study.privacy.delta,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from client.shard import Shard
+from common.evaluation.statistics.images import ComparedImages
 from common.images.cells import Pixels, pixels_text
 from common.study.study import Study, parse_study
 
@@ -69,6 +70,14 @@ def images_table(rows: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(
         {"ill": labels, "film": [pixels_text([invented_image(label, rng)]) for label in labels]}, dtype=object
     )
+
+
+def compared_images() -> ComparedImages:
+    """Return invented images of training patients, of held-out patients, and synthetic ones."""
+    rows = [images_table(count, seed) for seed, count in enumerate((60, 40, 50))]
+    compared = ComparedImages.of(images_study(), rows, [table["film"] for table in rows])
+    assert compared is not None, "a study of images"
+    return compared
 
 
 def row_of(label: str, images: Sequence[Pixels]) -> pd.DataFrame:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from common.evaluation.attacks.catalog import ATTACKS, Attempts, why_no_attacks
+from typing import Any
+
+from common.evaluation.attacks.catalog import Attempts, why_no_attacks
+from common.evaluation.attacks.embedding import Flags
+from common.evaluation.attacks.images import why_no_image_attacks
 from common.evaluation.attacks.membership import closest_records
 from common.evaluation.attacks.outcome import FLAG_LEVEL, Attack, Outcome, Promise, conclude, promise_of
 from common.evaluation.attacks.results import AttackFinding, AttackResult, PrivacyEvidence
-from common.evaluation.attacks.setup import FEWEST_OUTLIERS, AttackSetup
+from common.evaluation.attacks.setup import FEWEST_OUTLIERS
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import auroc
 
@@ -30,14 +34,16 @@ def privacy_of(data: EvaluationData, attempts: Attempts | None) -> PrivacyEviden
     if attempts is None:
         reason = why_no_attacks(data) or "No attack was asked for."
         return PrivacyEvidence(NOTHING_KNOWN, False, data.epsilon, data.delta, OUTLIER_RULE, (), None, (reason,))
-    setup, promise = attempts.setup, promise_of(data.epsilon, data.delta)
-    results = tuple(result_of(ATTACKS[name], setup, outcome, promise) for name, outcome in attempts.outcomes.items())
+    promise = promise_of(data.epsilon, data.delta)
+    results = tuple(result_of(attack, outliers, outcome, promise) for attack, outliers, outcome in attempts.each())
     notes = []
-    if any(_is_shifted(outcome) for name, outcome in attempts.outcomes.items() if ATTACKS[name].kind == "membership"):
+    if any(_is_shifted(outcome) for attack, _, outcome in attempts.each() if attack.kind == "membership"):
         notes.append(
             "Training and held-out rows differ systematically: even a table drawn without any record separates them. "
             "Split patients at random; until then the attacks show nothing."
         )
+    if data.images is not None:
+        notes.append(why_no_image_attacks(data.images) or "Outlier images are chosen as rows are, by low frequencies.")
     if any(result.outliers is None for result in results):
         notes.append(f"Outlier records are shown where {FEWEST_OUTLIERS} of them were attacked in either arm.")
     return PrivacyEvidence(
@@ -47,35 +53,37 @@ def privacy_of(data: EvaluationData, attempts: Attempts | None) -> PrivacyEviden
         delta=data.delta,
         outlier_rule=OUTLIER_RULE,
         attacks=results,
-        closest=closest_records(setup),
+        closest=closest_records(attempts.setup),
         notes=tuple(notes),
     )
 
 
-def result_of(attack: Attack, setup: AttackSetup, outcome: Outcome, promise: Promise | None) -> AttackResult:
+def result_of(
+    attack: Attack[Any], outliers: tuple[Flags, Flags], outcome: Outcome, promise: Promise | None
+) -> AttackResult:
     """Return what one attack found on all targets and on outlier records.
 
     Args:
         attack: the attack.
-        setup: the rows that were attacked.
+        outliers: whether each attacked row is an outlier, training and control.
         outcome: what the attack scored for each of these rows.
         promise: epsilon and delta that give the bounds; None where nothing is promised.
     """
     all_records = conclude(attack.kind, outcome, promise)
-    alone = outcome.where(setup.train_outliers, setup.control_outliers)
+    alone = outcome.where(*outliers)
     enough = min(len(alone.train.values), len(alone.control.values)) >= FEWEST_OUTLIERS
-    outliers = conclude(attack.kind, alone, promise) if enough else None
+    on_outliers = conclude(attack.kind, alone, promise) if enough else None
     verdict = _sentence(attack, all_records)
-    if outliers is not None and _rank(outliers) > _rank(all_records):
-        verdict = f"On outlier records: {_sentence(attack, outliers)}"
-    return AttackResult(attack.name, attack.title, attack.kind, attack.meaning, all_records, outliers, verdict)
+    if on_outliers is not None and _rank(on_outliers) > _rank(all_records):
+        verdict = f"On outlier records: {_sentence(attack, on_outliers)}"
+    return AttackResult(attack.name, attack.title, attack.kind, attack.meaning, all_records, on_outliers, verdict)
 
 
 def _rank(finding: AttackFinding) -> int:
     return 2 if finding.is_flagged else int(finding.may_work)
 
 
-def _sentence(attack: Attack, finding: AttackFinding) -> str:
+def _sentence(attack: Attack[Any], finding: AttackFinding) -> str:
     if finding.membership is not None:
         area = finding.membership.auroc
         measured = f"(AUROC {area.value:.2f}, {area.low:.2f} to {area.high:.2f})"

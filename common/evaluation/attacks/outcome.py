@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,18 +19,20 @@ from common.evaluation.attacks.results import (
     auroc_bound,
     true_positive_bound,
 )
-from common.evaluation.attacks.setup import AttackSetup
 from common.evaluation.statistics.intervals import LEVEL, Estimate, auroc, residual_risk, wilson
 
 FLAG_LEVEL = 0.999
-"""An attack is flagged where an interval of this level excludes chance. A report makes about a dozen tests: about one
-in a hundred and fifty tables that leak nothing has any flag."""
+"""An attack is flagged where an interval of this level excludes chance. A report makes about a dozen tests, sixteen
+with images: of tables that leak nothing and have no images, about one in a hundred and fifty has any flag."""
 
 ALLOWED = (0.01, 0.001)
 """False positive rates at which membership attacks are reported."""
 
 CURVE_POINTS = 41
 """Most thresholds of a ROC curve."""
+
+Setup = TypeVar("Setup")
+"""What an attack is run on: rows (`AttackSetup`) or images (`ImageSetup`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +73,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Attack:
+class Attack(Generic[Setup]):
     """How an attack is run and read. `run` returns what it did to every target of a setup."""
 
     name: str
     title: str
     kind: Kind
     meaning: str
-    run: Callable[[AttackSetup], Outcome]
+    run: Callable[[Setup], Outcome]
 
 
 @dataclass(frozen=True, slots=True)

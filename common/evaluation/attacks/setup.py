@@ -90,7 +90,7 @@ class AttackSetup:
         train_targets, control_targets: indices of the rows under attack.
         is_reference: the control targets, about half, that an attacker who has other patients' rows is given; attacks
             that use them are scored on the others.
-        train_outliers, control_outliers: whether each target is an outlier record.
+        outliers: whether each target is an outlier record, training and control.
     """
 
     schema: Schema
@@ -102,8 +102,7 @@ class AttackSetup:
     train_targets: Integers
     control_targets: Integers
     is_reference: Flags
-    train_outliers: Flags
-    control_outliers: Flags
+    outliers: tuple[Flags, Flags]
 
     def rng(self, *names: str) -> np.random.Generator:
         """Return the random generator of that name under the setup's seed."""
@@ -139,8 +138,7 @@ def prepare(data: EvaluationData, *, seed: int) -> AttackSetup:
         train_targets=targets[0],
         control_targets=targets[1],
         is_reference=is_reference,
-        train_outliers=outliers[0],
-        control_outliers=outliers[1],
+        outliers=(outliers[0], outliers[1]),
     )
 
 
@@ -174,12 +172,23 @@ def _outliers(
     landmarks = rng.permutation(len(pooled))[:LANDMARKS]
     around = pooled.rows(landmarks)
     embedding = embed(around, schema)
-    points = embedding.points(around)
+    sides = [
+        (embedding.points(cells.rows(places)), np.isin(places + start, landmarks))
+        for cells, places, start in zip(real, targets, (0, len(real[0])), strict=True)
+    ]
+    return outliers_of(sides, embedding.points(around))
+
+
+def outliers_of(sides: list[tuple[Floats, Flags]], points: Floats) -> list[Flags]:
+    """Flag the tenth of the targets with the largest distance to their fifth closest landmark.
+
+    Args:
+        sides: the targets of each arm, and whether each is a landmark itself.
+        points: the landmarks.
+    """
     distances = []
-    for cells, places, start in zip(real, targets, (0, len(real[0])), strict=True):
-        mine = embedding.points(cells.rows(places))
-        is_landmark = np.isin(places + start, landmarks)
-        apart = np.empty(len(places))
+    for mine, is_landmark in sides:
+        apart = np.empty(len(mine))
         for chosen, skipped in ((is_landmark, 1), (~is_landmark, 0)):  # a landmark finds itself first
             if chosen.any():
                 neighbor = min(NEIGHBOR + skipped, len(points))

@@ -69,14 +69,14 @@ def attack_with_shadows(
         members.append(is_in[indices])
         closeness.append(_closeness(targets, table, schema))
     is_in, near = np.stack(members), np.stack(closeness)
-    attack = Attack(
+    attack: Attack[AttackSetup] = Attack(
         "membership_shadow",
         "Membership, by shadow synthesizers",
         "membership",
         "Trains the same kind of synthesizer with and without a patient; asks which kind of table this one resembles.",
         lambda setup: _outcome(setup, is_in, near),
     )
-    return result_of(attack, setup, attack.run(setup), promise_of(data.epsilon, data.delta))
+    return result_of(attack, setup.outliers, attack.run(setup), promise_of(data.epsilon, data.delta))
 
 
 def _closeness(targets: NumericCells, table: pd.DataFrame, schema: Schema) -> Floats:

@@ -14,6 +14,7 @@ from common.evaluation.fidelity.missingness import Missingness, measure_missingn
 from common.evaluation.fidelity.relations import PairComparison, compare_pairs
 from common.evaluation.fidelity.sdmetrics_scores import SdmetricsScores, sdmetrics_scores
 from common.evaluation.fidelity.two_sample_test import c2st
+from common.evaluation.images.evidence import ImageEvidence, assess_images
 from common.evaluation.statistics.codes import CodedTables, encode, encode_on_grids
 from common.evaluation.statistics.data import EvaluationData
 from common.evaluation.statistics.intervals import Estimate
@@ -137,6 +138,11 @@ class Analysis:
     def model_choice(self) -> ModelChoice | None:
         """Whether the table leads to the right learner."""
         return None if self.prediction is None else self.prediction.model_choice
+
+    @cached_property
+    def images(self) -> ImageEvidence | None:
+        """Synthetic images against real ones; None for a study without images, or with too few."""
+        return None if self.data.images is None else assess_images(self.data.images)
 
     @cached_property
     def attempts(self) -> Attempts | None:

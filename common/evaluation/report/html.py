@@ -16,7 +16,6 @@ from plotly.offline import get_plotlyjs
 
 from common.evaluation.assessment import Assessment, Measured
 from common.evaluation.fidelity.relations import Pair
-from common.evaluation.images.evidence import ImageEvidence
 from common.evaluation.measures.measure import Measure
 from common.evaluation.measures.registry import CORE_MEASURES, FURTHER_MEASURES
 from common.evaluation.private.page import NOTHING_KNOWN, TITLE, figures_of, introduction, text_of
@@ -67,7 +66,6 @@ class RunSummary:
         fingerprint: fingerprint of the study.
         epsilon: the study's limit per patient and hospital.
         evaluation: what was measured at the hospitals under differential privacy, as run.json has it; None without.
-        images: synthetic images against real ones; None for a study without, or with too few.
         warnings: on rules that most drawn patients broke, in sentences.
         rounds_note: what is known of training rounds like those of this run, in sentences; None without rounds.
         has_encoder_rounds: whether these are rounds of a VAE, in which patients were counted by latent class.
@@ -90,7 +88,6 @@ class RunSummary:
     rounds_note: str | None = None
     has_encoder_rounds: bool = False
     evaluation: Mapping[str, Any] | None = None
-    images: ImageEvidence | None = None
 
 
 def render(evidence: Assessment, run: RunSummary | None, *, title: str) -> str:
@@ -261,8 +258,8 @@ def changed_pairs(evidence: Assessment) -> list[Pair]:
     return sorted(evidence.pairs, key=lambda pair: -abs(pair.change.value))[:LISTED_PAIRS]
 
 
-def _interval(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.low:.2f} to {estimate.high:.2f}"
+def _interval(estimate: Estimate | None, decimals: int = 2) -> str:
+    return "" if estimate is None else f"{estimate.low:.{decimals}f} to {estimate.high:.{decimals}f}"
 
 
 def _percent(estimate: Estimate | None) -> str:

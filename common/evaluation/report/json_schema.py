@@ -22,6 +22,7 @@ def report_schema() -> dict[str, Any]:
     schema["properties"] = fixed | schema["properties"]
     # The document adds to every attack whether any of its findings is flagged.
     schema["$defs"]["AttackResult"]["properties"]["is_flagged"] = {"type": "boolean"}
+    del schema["$defs"]["ImageEvidence"]["properties"]["sheet"]  # a picture of synthetic images, for the page alone
     for definition in (schema, *schema["$defs"].values()):
         if definition.get("type") == "object":
             definition |= {"additionalProperties": False, "required": list(definition["properties"])}

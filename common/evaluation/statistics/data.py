@@ -9,6 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from common.evaluation.statistics.codes import CodedTables, check_columns, check_comparable, encode
+from common.evaluation.statistics.images import ComparedImages
 from common.evaluation.statistics.values import Labels
 from common.study.rules import Rule
 from common.study.schema import Schema
@@ -42,6 +43,7 @@ class EvaluationData:
         is_one_hospital: whether all real rows are those of one hospital, which looks at itself.
         draw_class: draws synthetic rows of one class of the target, where a model can.
         before_rounds: the table that the same run gives without its training rounds, where it had any.
+        images: synthetic images beside real ones; None for a study without images.
         epsilon, delta: what the release promises each patient, the largest over hospitals, for the bounds beside the
             attacks; None where nothing is promised or known.
 
@@ -61,6 +63,7 @@ class EvaluationData:
     is_one_hospital: bool = False
     draw_class: DrawClass | None = None
     before_rounds: pd.DataFrame | None = None
+    images: ComparedImages | None = None
     epsilon: float | None = None
     delta: float | None = None
 

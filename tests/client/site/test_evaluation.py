@@ -129,6 +129,11 @@ class TestImages:
 
         def compare(data: EvaluationData) -> None:
             pd.testing.assert_frame_equal(data.synthetic, conform(drawn, study.table))
+            assert data.images is not None
+            assert len(data.images.training.labels) == len(data.train) < 100
+            assert len(data.images.training.labels) + len(data.images.held_out.labels) == 100
+            expected = [pixels_of(cell, SIZE)[0] for cell in drawn["film"]]
+            np.testing.assert_array_equal(data.images.synthetic.pixels, expected)
             raise KeyboardInterrupt  # the comparison itself is the same as of any table
 
         monkeypatch.setattr("client.site.evaluation.assess", compare)

@@ -233,12 +233,12 @@ def test_prepare_flags_isolated_rows_as_outliers() -> None:
     train.loc[:9, ["n0", "n2", "n4", "n6"]] = [[0.0, 100.0, 0.0, 100.0]] * 10
     train.loc[:9, ["c1", "c3", "c5", "c7"]] = [["a", "d", "a", "d"]] * 10
     twins = prepare(attacked(train, control, independent(train, 0)), seed=0)
-    assert not twins.train_outliers[:10].any()  # ten alike are not alone, however strange
+    assert not twins.outliers[0][:10].any()  # ten alike are not alone, however strange
     loner, _ = tables(0)
     loner.loc[0] = train.loc[0]
     setup = prepare(attacked(loner, control, independent(loner, 0)), seed=0)
-    assert setup.train_outliers[0]
-    assert 0.09 < np.concatenate([setup.train_outliers, setup.control_outliers]).mean() < 0.11
+    assert setup.outliers[0][0]
+    assert 0.09 < np.concatenate(setup.outliers).mean() < 0.11
 
 
 def test_privacy_notes_a_shift_between_the_arms() -> None:

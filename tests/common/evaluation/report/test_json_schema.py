@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ import pytest
 from common.columns.categorical import Categorical
 from common.columns.numeric import Numeric
 from common.evaluation.assessment import assess
+from common.evaluation.attacks.catalog import ATTACKS
+from common.evaluation.attacks.images import IMAGE_ATTACKS
+from common.evaluation.images.evidence import ImageEvidence
+from common.evaluation.report.html import render
 from common.evaluation.report.json_schema import report_schema
 from common.evaluation.statistics.data import EvaluationData
 from common.study.schema import Schema
 from tests.common.evaluation.report.test_html import patients
+from tests.testbeds.images import compared_images
 
 DOCS = Path(__file__).parents[4] / "docs"
 
@@ -73,9 +79,16 @@ def test_the_published_schema_is_that_of_the_code() -> None:
 def test_a_report_keeps_to_its_schema_and_a_changed_one_does_not() -> None:
     schema = json.loads((DOCS / "report.schema.json").read_text())
     train, holdout, made = patients(120, 0), patients(60, 1), patients(100, 2)
-    whole = assess(EvaluationData(train, holdout, made, SCHEMA, "ill", sensitive=("sex",), epsilon=3.0, delta=1e-5))
+    asked = {"sensitive": ("sex",), "epsilon": 3.0, "delta": 1e-5, "images": compared_images(), "is_one_hospital": True}
+    whole = assess(EvaluationData(train, holdout, made, SCHEMA, "ill", **asked))  # type: ignore[arg-type]
     document = json.loads(whole.to_json())
     assert faults(document, schema, schema) == []
+    assert set(document["images"]) == {field.name for field in fields(ImageEvidence)} - {"sheet"}
+    assert [attack["name"] for attack in document["privacy"]["attacks"]] == [*ATTACKS, *IMAGE_ATTACKS]
+    page = render(whole, None, title="films")
+    assert "Does taking part help a hospital?" in page
+    assert "from held-out images to training images (control)" in page
+    assert all(attack.title in page for attack in IMAGE_ATTACKS.values())
     assert document["fairness"]["columns"][0]["column"] == "sex"
     document["surplus"] = 1
     document["measures"]["tvd1"]["estimate"]["value"] = "small"
