@@ -54,6 +54,9 @@ def column_settings(feature: Feature, extraction: Extraction) -> dict[str, Any]:
             assert feature.window is not None, "checked by the feature"
             low, high = feature.window
             return shared | _numbers(low, max(high, low + 1)) | {"unit": "days", "missing": True}
+        case "follow-up":
+            assert feature.window is not None, "checked by the feature"
+            return shared | _numbers(0, max(feature.window[1], 1)) | {"unit": "days"}
         case "number":
             return shared | _number_settings(feature, extraction)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from common.omop.domains import DAY, PERSON_CONCEPTS, PERSON_ID, EntryDomain, EventDomain
 from common.omop.entries import LARGEST_CONCEPT, check_values, check_window
+from common.omop.windows import refuse_overlap
 from common.settings import Frozen, Readable, is_unset
 
 LONGEST_DAYS = 36_525
@@ -27,8 +28,8 @@ MOST_LISTED, MOST_LABELS = 500, 1_000
 
 Concept = Annotated[int, Field(ge=1, le=LARGEST_CONCEPT)]
 Days = Annotated[int, Field(ge=-LONGEST_DAYS, le=LONGEST_DAYS)]
-Summary = Literal["any", "count", "first", "last", "mean", "each visit"]
-Result = Literal["yes-no", "count", "days", "number", "labels"]
+Summary = Literal["any", "count", "first", "last", "mean", "time to event", "each visit"]
+Result = Literal["yes-no", "count", "days", "follow-up", "number", "labels"]
 """What a feature's column holds."""
 
 PERSON_NUMBERS = ("age", "year of birth")
@@ -38,6 +39,7 @@ KEYS: dict[Result, frozenset[str]] = {
     "yes-no": frozenset(),
     "count": frozenset({"upper"}),
     "days": frozenset(),
+    "follow-up": frozenset(),
     "number": frozenset({"units", "other_units", "unit", "lower", "upper", "decimals"}),
     "labels": frozenset({"values"}),
 }
@@ -47,6 +49,7 @@ NEEDED: dict[Result, tuple[str, ...]] = {
     "yes-no": (),
     "count": ("upper",),
     "days": (),
+    "follow-up": (),
     "number": ("lower", "upper"),
     "labels": ("values",),
 }
@@ -122,8 +125,9 @@ class Feature(Selection):
 
     A feature of a person has a `field`. Any other has concepts, a window in days around the index date (both ends
     included), and a summary: `any` is yes or no, `count` a number of events, `first` and `last` the value of that event
-    or, of events without values, its day after the index date, `mean` the mean value. With "each visit" the column has
-    a value for every visit: the last value there, or else yes or no.
+    or, of events without values, its day after the index date, `mean` the mean value. "time to event" is the day of the
+    first event, or else the last day of the window on which the patient is observed. With "each visit" the column has a
+    value for every visit: the last value there, or else yes or no.
 
     Values are numbers where `units` lists the unit concepts that are read, each with the factor to the study's unit (0
     stands for no unit), and labels where `values` says which concepts make which label.
@@ -194,7 +198,7 @@ class Feature(Selection):
         if self.field is not None:
             raise ValueError(f"feature '{self.name}': field is for domain 'person'; remove it")
         if self.summary is None:
-            raise ValueError(f"feature '{self.name}' lacks summary; choose any, count, first, last, mean or each visit")
+            raise ValueError(f"feature '{self.name}' lacks summary; choose from {', '.join(get_args(Summary))}")
         if not self.concepts and self.domain not in ("visit", "death"):
             raise ValueError(f"feature '{self.name}' lists no concepts; add the concept ids")
         if self.is_of_visit != (self.window is None):
@@ -207,10 +211,12 @@ class Feature(Selection):
             raise ValueError(f"feature '{self.name}': a {self.domain} has no mean; choose another summary")
         elif self.units or (self.values and self.domain != "visit"):
             raise ValueError(f"feature '{self.name}': a {self.domain} has no values; remove units and values")
-        elif self.domain == "death" and self.summary not in ("any", "first"):
-            raise ValueError(f"feature '{self.name}': a person dies once; choose summary 'any', or 'first' for the day")
+        elif self.domain == "death" and self.summary not in ("any", "first", "time to event"):
+            raise ValueError(f"feature '{self.name}': a person dies once; choose any, first or time to event")
         elif self.summary == "each visit" and self.domain == "visit" and not self.values:
             raise ValueError(f"feature '{self.name}' lacks values, the concepts of the kinds of visits; add it")
+        if self.summary == "time to event" and self.window is not None and self.window[0] < 0:
+            raise ValueError(f"feature '{self.name}': time to event starts at day 0 or later; correct window")
         if self.summary == "mean" and self.values:
             raise ValueError(f"feature '{self.name}': labels have no mean; choose summary 'first' or 'last'")
 
@@ -236,6 +242,8 @@ class Feature(Selection):
             return "number" if self.field in PERSON_NUMBERS else "labels"
         if self.summary in ("any", "count"):
             return "count" if self.summary == "count" else "yes-no"
+        if self.summary == "time to event":
+            return "follow-up"
         if self.values:
             return "labels"
         if self.units:
@@ -262,39 +270,10 @@ class Extraction(Frozen):
         if self.visits is not None and not of_visit:
             raise ValueError("[visits] is given and no feature has summary 'each visit'; add one, or remove [visits]")
         for one, other in combinations(self.features, 2):
-            _refuse_overlap(one, other)
+            refuse_overlap(one, other)
         return self
-
-
-def straddles(feature: Feature, target: Feature) -> bool:
-    """Return whether a feature begins before the target's window and reaches into it, so that it would leak the target.
-
-    Args:
-        feature: another feature.
-        target: the feature that is predicted, whose window starts at the index date or later.
-    """
-    if feature.window is None or target.window is None or target.window[0] < 0:
-        return False
-    return feature.window[0] < target.window[0] <= feature.window[1]
 
 
 def _named(others: ValidationInfo) -> str:
     """Return the feature whose settings are checked, for messages."""
     return f"feature '{others.data.get('name', '')}'"
-
-
-def _refuse_overlap(one: Feature, other: Feature) -> None:
-    """Raise `ValueError` if two features summarize the same events in the same way in windows that overlap."""
-    alike = (one.domain, one.summary) == (other.domain, other.summary)
-    if one.window is None or other.window is None or not alike:
-        return
-    are_apart = max(one.window[0], other.window[0]) > min(one.window[1], other.window[1])
-    shared = set(one.concepts) & set(other.concepts)
-    if not are_apart and (shared or not (one.concepts and other.concepts)):
-        concept = f"concept {min(shared)}" if shared else f"every {one.domain}"
-        first, second = sorted((one, other), key=lambda feature: (feature.window, feature.name))
-        raise ValueError(
-            f"features '{first.name}' and '{second.name}' both summarize {concept}, and their windows "
-            f"{list(first.window or ())} and {list(second.window or ())} overlap: an event would count twice; let one "
-            "window end before the other starts"
-        )

@@ -74,6 +74,8 @@ def feature_sql(feature: Feature, extraction: Extraction) -> str:
         rows, key, match = "study_cohort", "person_id", "event.person_id = study_cohort.person_id"
         match += f"\n  AND event.event_date - study_cohort.index_date {_between(feature.window)}"
     joined = f"FROM {rows}\nLEFT JOIN (\n{indent(events_sql(feature, extraction), '  ')}) event\n  ON {match}\n"
+    if feature.summary == "time to event":
+        joined += f"JOIN (\n{indent(LAST_DAYS, '  ')}) observed\n  ON observed.person_id = study_cohort.person_id\n"
     common = _with(extraction, extraction.visits if feature.is_of_visit else None)
     if feature.result in ("number", "labels") and feature.summary != "mean":
         return common + _nearest(joined, f"{rows}.{key}", "" if feature.summary == "first" else " DESC")
@@ -82,6 +84,17 @@ def feature_sql(feature: Feature, extraction: Extraction) -> str:
         common
         + f"SELECT {rows}.{key}, {value} AS feature_value\n{joined}GROUP BY {rows}.{key}\nORDER BY {rows}.{key}\n"
     )
+
+
+LAST_DAYS = """\
+SELECT study_cohort.person_id,
+  MAX(CAST(observation_period_end_date AS DATE) - study_cohort.index_date) AS last_day
+FROM study_cohort
+JOIN observation_period ON observation_period.person_id = study_cohort.person_id
+WHERE CAST(observation_period_start_date AS DATE) <= study_cohort.index_date
+GROUP BY study_cohort.person_id
+"""
+"""The last day of the observation period that holds the index date, from the index date, of every person."""
 
 
 def events_sql(feature: Feature, extraction: Extraction) -> str:
@@ -224,6 +237,11 @@ def _aggregate(feature: Feature) -> str:
             return "AVG(event.feature_value)"
         case "first":
             return "MIN(event.event_date - study_cohort.index_date)"
+        case "time to event":
+            assert feature.window is not None, "checked by the feature"
+            end = feature.window[1]
+            last = f"CASE WHEN observed.last_day < {end} THEN observed.last_day ELSE {end} END"
+            return f"COALESCE(MIN(event.event_date - study_cohort.index_date), MIN({last}))"
         case "last":
             return "MAX(event.event_date - study_cohort.index_date)"
         case _:

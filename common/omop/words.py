@@ -13,6 +13,7 @@ RESULTS = {
     "first": "the first one",
     "last": "the last one",
     "mean": "the mean",
+    "time to event": "the day of the first one, else the last day observed in the window",
     "each visit": "at each visit",
 }
 """What a summary is of the events in the window, in words."""

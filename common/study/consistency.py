@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from common.columns.base import Column
 from common.omop.columns import schema_section
-from common.omop.definitions import straddles
+from common.omop.windows import straddles
 from common.protocol.signing import shared_key
 from common.study.courses import rules_schema
 from common.study.limits import delta_problem

@@ -55,6 +55,11 @@ ONE_UNIT = UNITS | {"units": {str(MG_DL): 1.0}, "other_units": "drop", "descenda
 NO_UNIT = {"units": {"0": 1.0}, "lower": 0.0, "upper": 20.0, "decimals": 2}
 SIGNS = {"values": {"positive": [POSITIVE], "negative": [NEGATIVE]}}
 
+OBSERVED = (
+    "SELECT max(o.observation_period_end_date) - p.d0 FROM observation_period o WHERE o.person_id = p.id"
+    " AND o.observation_period_start_date <= p.d0 AND o.observation_period_end_date >= p.d0"
+)
+
 GIVEN = "m.value_as_number IS NOT NULL"
 SIGNED = f"m.value_as_concept_id IN ({POSITIVE}, {NEGATIVE})"
 PLAIN = "cast(m.value_as_number AS double precision)"
@@ -101,6 +106,11 @@ def rows(domain: str, concepts: str, window: tuple[int, int] | None, more: str) 
     return f"FROM {table} m WHERE {whose} AND {chosen} AND {more}"
 
 
+def until(window: tuple[int, int] | None) -> str:
+    """The last day of a window on which a person is observed."""
+    return f"least({window and window[1]}, ({OBSERVED}))"
+
+
 def event(name: str, listed: int | list[int], summary: str, window: tuple[int, int] | None, **keys: Any) -> Definition:
     """A feature of events; `reads` is what is read of a row, `more` which rows count."""
     domain = {"c": "condition", "d": "drug", "m": "measurement", "o": "observation", "p": "procedure", "v": "visit"}[
@@ -120,6 +130,7 @@ def event(name: str, listed: int | list[int], summary: str, window: tuple[int, i
         "mean": f"(SELECT avg({reads}) {found})",
         "first": f"(SELECT min(m.{date}) - p.d0 {found})",
         "last": f"(SELECT max(m.{date}) - p.d0 {found})",
+        "time to event": f"coalesce((SELECT min(m.{date}) - p.d0 {found}), {until(window)})",
         "each visit": f"CASE WHEN EXISTS (SELECT 1 {found}) THEN 'yes' ELSE 'no' END",
     }[summary]
     if reads is not None and summary != "mean":
@@ -156,6 +167,7 @@ DEFINITIONS = [
     event("c4", [VIRAL, BRONCHITIS], "count", (-3650, 0), **COUNTED),
     event("c5", OTITIS, "first", EVER),
     event("c6", OTITIS, "last", (-20000, -1)),
+    event("c8", OTITIS, "time to event", (0, 9000)),
     event("d1", CELECOXIB, "any", (0, 0)),
     event("d2", ACETAMINOPHEN, "count", BEFORE, **COUNTED),
     event("d3", ACETAMINOPHEN, "first", (1, 3650)),

@@ -31,6 +31,8 @@ class TestColumns:
     def test_a_day_and_a_count_are_numbers(self) -> None:
         day = omop_study(('summary = "any"', 'summary = "first"'), ('target = "bleed"', 'target = "sex"'))
         assert column(day, "bleed") == Numeric(name="bleed", lower=1, upper=90, unit="days", missing=True)
+        time = omop_study(('"any"', '"time to event"'), ('target = "bleed"', 'target = "sex"'))
+        assert column(time, "bleed") == Numeric(name="bleed", lower=0, upper=90, unit="days")
         count = omop_study(('summary = "any"', 'summary = "count"\nupper = 4'), ('target = "bleed"', 'target = "sex"'))
         assert column(count, "bleed") == Numeric(name="bleed", lower=0, upper=4)
 
@@ -68,6 +70,8 @@ class TestStudy:
             ("window = [1, 90]", "window = [90, 1]", "ends before it starts"),
             ("window = [1, 90]\n", "", "add window"),
             ("window = [-365, 0]", "window = [-365, 5]", r"overlaps \[1, 90\] of the target 'bleed'"),
+            ('1, 90]\nsummary = "any"', '-1, 90]\nsummary = "time to event"', "starts at day 0 or later"),
+            ('summary = "any"', 'summary = "time to event"\nupper = 90', "has no use for upper"),
             ('field = "sex"', 'field = "name"', "features.0.field"),
             ('field = "sex"\n', "", "lacks field"),
             ('summary = "any"', 'summary = "mean"', "a condition has no mean"),
@@ -117,7 +121,7 @@ class TestStudy:
     @pytest.mark.parametrize("summary", ["count", "last", "each visit"])
     def test_a_person_dies_once(self, summary: str) -> None:
         window = "" if summary == "each visit" else "window = [1, 90]\n"
-        with pytest.raises(StudyError, match="a person dies once; choose summary 'any', or 'first'"):
+        with pytest.raises(StudyError, match="a person dies once; choose any, first or time to event"):
             omop_study(
                 ('condition"\nconcepts = [20]', 'death"'),
                 ('window = [1, 90]\nsummary = "any"', f'{window}summary = "{summary}"'),

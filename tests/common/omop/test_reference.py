@@ -71,6 +71,7 @@ def test_there_are_definitions_of_everything() -> None:
     by_domain = {(each["domain"], each.get("summary")) for each in settings}
     for domain in ("condition", "drug", "procedure", "visit"):
         assert {(domain, summary) for summary in ("any", "count", "first", "last", "each visit")} <= by_domain
+    assert ("condition", "time to event") in by_domain
     assert {("death", "any"), ("death", "first")} <= by_domain
     for domain in ("measurement", "observation"):
         assert {(domain, summary) for summary in ("any", "count", "first", "last", "mean", "each visit")} <= by_domain

@@ -12,10 +12,10 @@ from tests.testbeds.omop_database import omop_study
 from tests.testbeds.omop_definitions import DEFINITIONS, NSAID, OF_VISITS
 
 WORDS = """
-and any as asc avg between by case cast converted converted_event count date day decimal desc double else end
-entry event event_date event_id event_rank exists extract feature_value from group having in index_date interval is join
-left min max not null on or order over partition precision ranked row_number select sum then visit_day visits when where
-study_cohort union with year coalesce
+and any as asc avg between by case cast converted converted_event count date day decimal desc double else end entry
+event event_date event_id event_rank exists extract feature_value from group having in index_date interval is join
+last_day left min max not null observed on or order over partition precision ranked row_number select sum then
+visit_day visits when where study_cohort union with year coalesce
 """
 
 

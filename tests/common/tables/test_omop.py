@@ -82,6 +82,14 @@ class TestTable:
         columns = table(omop_study(), omop_database(tmp_path / "cdm.duckdb", statement, persons=4))
         assert columns["person_id"] == ["0", "1", "3"]
 
+    def test_a_time_ends_at_the_event_or_with_the_observation(self, tmp_path: Path) -> None:
+        # Persons 0 and 3 bleed on day 10; person 1 is observed until day 40, person 2 beyond the window.
+        ends = "UPDATE observation_period SET observation_period_end_date = DATE '2020-02-11' WHERE person_id = 1"
+        earlier = "INSERT INTO observation_period VALUES (1, DATE '2018-01-01', DATE '2018-12-31')"
+        study = omop_study(('"any"', '"time to event"'), ('target = "bleed"', 'target = "sex"'))
+        reading = omop_database(tmp_path / "cdm.duckdb", ends, earlier, persons=4)
+        assert table(study, reading)["bleed"] == ["10", "40", "90", "10"]
+
     def test_a_death_needs_no_cause(self, tmp_path: Path) -> None:
         deaths = "INSERT INTO death VALUES (0, '2020-01-11', NULL), (2, '2020-01-13', 20), (3, '2020-09-01', 20)"
         reading = omop_database(tmp_path / "cdm.duckdb", deaths, persons=4)

@@ -44,6 +44,7 @@ from simulations.cli.main import app
 from simulations.federation.hospitals import built_in_study
 from tests.mutations.bugs import BUGS
 from tests.testbeds.clinic import clinic_study
+from tests.testbeds.omop_database import omop_study
 
 GAUSSIAN = DpSgdRun(noise_multiplier=1.0, sample_rate=1.0, steps=1)
 """A plain Gaussian of sensitivity and deviation one: epsilon 4.377 at delta 1e-5."""
@@ -217,6 +218,14 @@ def test_exact_vectors_differ_by_one_patient() -> None:
     planned = vectors[COARSE].event
     assert isinstance(planned, DiscreteGaussianVector)
     assert (coarse**2).sum() >= 0.97 * planned.squared_sensitivity
+
+
+def test_records_of_an_omop_study_differ_by_one_patient() -> None:
+    study = omop_study().with_hospitals((HospitalFacts(name="north", declared_rows=60),), cap_minimum=True)
+    present, absent = shards_with_and_without(study, "north", 60)
+    cells = make_plan(study).cells
+    one_patient = present.histograms(cells) - absent.histograms(cells)
+    assert (one_patient.min(), one_patient.sum()) == (0, histogram_max_changed_cells(study.table, cells))
 
 
 def test_weighted_vectors_hold_what_is_claimed() -> None:
