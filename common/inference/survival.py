@@ -156,15 +156,27 @@ def survival_curves(run: RunCounts, study: Study, outcome: SurvivalOutcome) -> S
     if label not in events:
         raise StudyError(f"column '{outcome.event}' has no such label; choose one of {', '.join(events)}")
     counted = _counted(run, (outcome.time, outcome.event), events.index(label), len(events))
-    curves = [_curve(OVERALL, counted.intervals(None))]
-    log_rank = None
+    every = counted.intervals(None)
+    curves, notes, log_rank = [_curve(OVERALL, every)], (*run.notes, *_left_out(every, outcome)), None
     if outcome.by is not None:
         labels = group_labels(run, study, outcome.by)
         counted = _counted(run, (outcome.time, outcome.event, outcome.by), events.index(label), len(events))
         groups = [counted.intervals(number) for number in range(len(labels))]
         curves += [_curve(name, group) for name, group in zip(labels, groups, strict=True)]
         log_rank = log_rank_test(groups)
-    return SurvivalCurves(outcome.time, outcome.event, label, outcome.by, tuple(curves), log_rank, run.notes)
+    return SurvivalCurves(outcome.time, outcome.event, label, outcome.by, tuple(curves), log_rank, notes)
+
+
+def _left_out(every: Intervals, outcome: SurvivalOutcome) -> tuple[str, ...]:
+    """Return a note about patients who are in no curve, where noise does not hide them."""
+    cells = 1 - every.at_risk(0.0)[0]
+    patients, noise = float(cells @ every.counts.counts), math.sqrt(every.counts.noise_of(cells, cells))
+    if patients < max(FEWEST_AT_RISK, 2 * noise):
+        return ()
+    return (
+        f"about {patients:,.0f} patients have no known {outcome.time} or {outcome.event}, and are in no curve: where "
+        "these are patients without the event, as with the day of an event, the curves fall too fast",
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

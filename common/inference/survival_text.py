@@ -52,8 +52,8 @@ def notes_of(curves: SurvivalCurves) -> list[str]:
         test = curves.log_rank
         notes.append(
             f"Log-rank test between groups of {curves.by}, with the noise in its variance: chi-squared "
-            f"{test.statistic:.2f} with {test.freedom} degrees of freedom, p = {test.p_value:.2g}. "
-            "It takes events and censored patients to be spread evenly within each interval."
+            f"{test.statistic:.2f} with {test.freedom} degree{'s' * (test.freedom > 1)} of freedom, "
+            f"p = {test.p_value:.2g}. It takes events and censored patients to be spread evenly within each interval."
         )
     elif curves.by is not None:
         notes.append("Noise hides the log-rank test.")

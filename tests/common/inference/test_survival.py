@@ -70,6 +70,16 @@ class TestMergedLabels:
         with pytest.raises(StudyError, match="'sex' with 'age' in merged labels only"):
             survival_curves(RunCounts(public), public.study, SurvivalOutcome("age", "outcome", by="sex"))
 
+    def test_patients_in_no_curve_are_counted(self) -> None:
+        found = survival_curves(RUN, STUDY, SurvivalOutcome("lab", "outcome"))
+        missing = int((FRAME["lab"].isna() | FRAME["outcome"].isna()).sum())
+        assert missing > 10
+        assert found.notes == (
+            f"about {missing} patients have no known lab or outcome, and are in no curve: where these are patients "
+            "without the event, as with the day of an event, the curves fall too fast",
+        )
+        assert survival_curves(RUN, STUDY, SurvivalOutcome("age", "outcome")).notes == ()
+
 
 class TestLogRank:
     def test_it_is_the_textbooks_in_narrow_intervals(self) -> None:
