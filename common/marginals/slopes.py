@@ -62,7 +62,8 @@ class Slopes:
         is_sloped = is_ordered[resolution.column_of] & (last - first + 1 >= FEWEST_GROUPS) & (groups <= last)
         above = np.where(is_sloped, np.minimum(groups + 1, last), groups)[positions]
         below = np.where(is_sloped, np.maximum(groups - 1, first), groups)[positions]
-        weights = np.where(above > below, middles / np.maximum(above - below, 1), 0.0)
+        is_part = np.bincount(positions)[positions] > 1  # a group of one code is that code: t is 0, without rounding
+        weights = np.where(is_part & (above > below), middles / np.maximum(above - below, 1), 0.0)
         return cls(positions, above, below, weights)
 
     def to_groups(self, finer: Resolution, singles: Floats) -> Slopes:

@@ -106,8 +106,8 @@ class CodeHolders:
 
     def __init__(self, rows: Tensor, offsets: Sequence[int], width: int) -> None:
         self._offsets = offsets
-        self._chains = torch.empty(rows.shape[1], len(rows), dtype=torch.int64)  # of each column, by code
-        self._starts = torch.empty(width, dtype=torch.int64)
+        self._chains = np.empty((rows.shape[1], len(rows)), dtype=np.int64)  # of each column, by code
+        self._starts = np.empty(width, dtype=np.int64)
         for column, (start, end) in enumerate(pairwise([*offsets, width])):
             self.set_column(column, rows[:, column], end - start)
 
@@ -119,12 +119,13 @@ class CodeHolders:
             codes: code of every chain, int64, shape (chains,).
             size: number of codes of the column.
         """
-        by_code = np.argsort(codes.numpy().astype(np.int16), kind="stable")  # of int16, a radix sort
-        self._chains[column] = torch.from_numpy(by_code)
-        counts = codes.bincount(minlength=size)
+        held = codes.numpy()
+        self._chains[column] = np.argsort(held.astype(np.int16), kind="stable")  # of int16, a radix sort
+        counts = np.bincount(held, minlength=size)
         start = self._offsets[column]
-        self._starts[start : start + size] = counts.cumsum(0) - counts + column * len(codes)
+        self._starts[start : start + size] = np.cumsum(counts) - counts + column * len(codes)
 
     def sums(self, values: Tensor) -> Tensor:
         """Return the sum of `values`, (chains, numbers), over the chains that hold a code, (codes, numbers)."""
-        return F.embedding_bag(self._chains.reshape(-1), values, self._starts, mode="sum")
+        chains, starts = torch.from_numpy(self._chains).reshape(-1), torch.from_numpy(self._starts)
+        return F.embedding_bag(chains, values, starts, mode="sum")
