@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.columns.base import UnreadColumn
-from common.columns.drafting import ColumnEvidence, Draft, LeftOut
+from common.columns.drafting import OF_PATIENTS, ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_forms import unread_form
 from common.columns.drafting_since import draft_since
 from common.columns.kinds import KINDS
@@ -77,6 +77,7 @@ def draft_column(evidence: ColumnEvidence, kind: str | None) -> Draft | LeftOut:
             "looks like an identifier of patients with several rows: --patient-column NAME keeps the first row of each"
         )
     if role.is_direct and (role.is_certain or not evidence.is_target):
-        return LeftOut(unread_form(evidence) or f"it {role.sentence}")
+        of_patients = "; --patient-column NAME counts patients by it" if OF_PATIENTS.fullmatch(evidence.name) else ""
+        return LeftOut(unread_form(evidence) or f"it {role.sentence}{of_patients}")
     drafts = (kind.draft(evidence) for kind in KINDS.values())
     return next((draft for draft in drafts if draft is not None), LeftOut("no kind of column recognizes it"))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 
-from common.columns.drafting import MOSTLY, ColumnEvidence
+from common.columns.drafting import MOSTLY, ColumnEvidence, Draft
 
 BRACKETS = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 """A list as JSON or Python writes it."""
+
+IMAGE_FILES = re.compile(
+    r"[^;]+\.(?:png|jpe?g|npz|dcm|dicom|nii|nii\.gz)(?:#\d+)?(?:\s*;.*)?", re.IGNORECASE | re.DOTALL
+)
+"""Paths of image files with semicolons in between, the first with a usual ending."""
 
 FORMS = (
     (
@@ -24,8 +29,8 @@ FORMS = (
         "2021-12-28 23:58, or map them (docs/harmonize.md)",
     ),
     (
-        re.compile(r"[^;]+\.(?:png|jpe?g|npz|dcm|dicom|nii|nii\.gz)(?:#\d+)?(?:;.*)?", re.IGNORECASE),
-        'its cells name image files, which a draft does not open: declare it with kind = "image" (docs/images.md)',
+        IMAGE_FILES,
+        "its cells name image files, which a draft does not open: declare it with --kind NAME=image (docs/images.md)",
     ),
     (BRACKETS, "it holds lists in brackets: write their items with a mark between them, as in a;b"),
 )
@@ -40,6 +45,24 @@ EXCEL_DAYS = range(15_000, 60_001)
 
 FEWEST = 20
 """Fewest distinct numbers about whose form something is said."""
+
+
+def draft_images(evidence: ColumnEvidence, most_images: int) -> Draft | None:
+    """Return the settings of a column whose cells name image files, which are not opened; None for any other column.
+
+    Args:
+        evidence: the column.
+        most_images: most images of a patient that a study may declare.
+    """
+    named = {text: text.count(";") + 1 for text in evidence.texts if IMAGE_FILES.fullmatch(text)}
+    if sum(evidence.texts[text] for text in named) < MOSTLY * max(1, evidence.present):
+        return None
+    most = min(max(named.values()), most_images)
+    settings = {"kind": "image", "size": [28, 28]} | ({"most_images": most} if most > 1 else {})
+    notice = (
+        "names image files, which a draft does not open: write their rows and columns of pixels for size = [28, 28]"
+    )
+    return Draft(settings, (notice,), missing=evidence.has_missing)
 
 
 def unread_form(evidence: ColumnEvidence) -> str | None:

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from common.arrays import Floats
 from common.columns.base import LONGEST_NAME, Column, TableColumn, Texts
 from common.columns.cells import each, notice
+from common.columns.drafting import ColumnEvidence, Draft
+from common.columns.drafting_forms import draft_images
 from common.columns.numeric import Numeric
 from common.images.cells import parts_in, pixels_of, pixels_text, scores_of, scores_text
 from common.images.frequencies import Frequencies
@@ -94,6 +96,10 @@ class Image(TableColumn):
         halves = np.zeros(self.size, dtype=np.uint8)
         halves[:, : self.size[1] // 2] = 255
         return pixels_text([halves])
+
+    @classmethod
+    def forced(cls, evidence: ColumnEvidence) -> Draft | None:
+        return draft_images(evidence, MOST_IMAGES)
 
     def read(self, cells: list[str]) -> dict[str, npt.NDArray[Any]]:
         """Return the scores of the first image of every cell; mid-gray where there is none and missing is not allowed.

@@ -22,8 +22,8 @@ from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, P
 ENTRY = re.compile(r"(.*)#(\d{1,12})", re.DOTALL)
 """A path with the number from 0 of an image in an archive, of a frame or of a slice: `films.npz#17`."""
 
-MOST_PROBLEMS = 20
-"""Problems that are listed of one column."""
+MOST_ROWS = 5
+"""Rows that are listed of one problem of a column."""
 
 
 def read_images(raw: pd.DataFrame, images: Iterable[Image], folder: Path, name: str) -> pd.DataFrame:
@@ -71,20 +71,25 @@ class ImageColumn:
         """Return the cells of the next rows with pixels in place of paths.
 
         Raises:
-            DataError: one line for each problem: a file is missing, outside the folder, cannot be read, has another
-                size, color or several frames, or a row has more images than allowed, or none.
+            DataError: one line for each kind of problem, with its rows: a file is missing, outside the folder, cannot
+                be read, has another size, color or several frames, or a row has more images than allowed, or none.
         """
-        texts, problems = [], []
+        texts, problems = [], dict[str, list[int]]()
         for cell in cells:
             self._rows += 1
             try:
                 texts.append(self._text(cell))
             except ImageProblem as problem:
-                problems.append(f"{self._name}: column '{self._column}', row {self._rows} {problem}")
+                problems.setdefault(str(problem), []).append(self._rows)
         if problems:
-            more = [f"{self._name}: and {len(problems) - MOST_PROBLEMS} rows more"] * (len(problems) > MOST_PROBLEMS)
-            raise DataError("\n".join([*problems[:MOST_PROBLEMS], *more]))
+            raise DataError("\n".join(self._lines(problem, rows) for problem, rows in problems.items()))
         return texts
+
+    def _lines(self, problem: str, rows: Sequence[int]) -> str:
+        """Return the line about a problem: its first row, and how many and which more have the same one."""
+        more = ", ".join(map(str, rows[1:MOST_ROWS]))
+        also = f" ({len(rows)} rows: also {more}{', ...' if len(rows) > MOST_ROWS else ''})" if more else ""
+        return f"{self._name}: column '{self._column}', row {rows[0]} {problem}{also}"
 
     def notices(self) -> list[str]:
         """Return what a person at the hospital should know about the images, with exact counts."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.cli.console import note, out_console
+from simulations.cli.console import note, out_console, warn
 
 
 def agree(
@@ -52,7 +52,7 @@ def agree(
     study = files.write_study(agreement, name=called, target=target, strict=strict)
     written = ", ".join(str(path) for path in (out, page, mappings) if path is not None)
     out_console.print(f"Wrote {written}.", markup=False, soft_wrap=True)
-    note([f"warning: {warning}" for warning in study_warnings(study.declared)])
+    warn(study_warnings(study.declared))
     if not agreement.is_settled:
         note([f"open differences: {agreement.open_findings}; {out} holds proposals, each with DECIDE beside it"])
         raise typer.Exit(UndecidedError.exit_code)

@@ -49,6 +49,12 @@ def note(texts: Iterable[str]) -> None:
         err_console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
+def warn(texts: Iterable[str]) -> None:
+    """Print warnings on standard error, one per line."""
+    for text in texts:
+        err_console.print(f"[yellow]warning[/] {escape(text)}", soft_wrap=True, highlight=False)
+
+
 def complain(message: str) -> None:
     """Print an error message on standard error; each of its lines starts with "error"."""
     for line in message.splitlines():
@@ -57,8 +63,9 @@ def complain(message: str) -> None:
 
 def announce(prepared: Prepared) -> None:
     """Print the study that is about to run."""
-    note(prepared.notices)
     study = prepared.study
+    note(prepared.notices)
+    warn(study.warnings)
     promise = "no privacy at all" if study.privacy.noise == "none" else f"epsilon {_epsilons(study)}"
     noise = NOISE_WORDS[study.privacy.noise]
     out_console.print(f"Study [bold]{study.name}[/]: {len(study.hospitals)} hospitals, {promise}, {noise}")

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from simulations.cli.agree import agree
-from simulations.cli.console import err_console, note, out_console, show_plan
+from simulations.cli.console import err_console, note, out_console, show_plan, warn
 from simulations.cli.export import export
 from simulations.cli.options import (
     Database,
@@ -167,7 +167,7 @@ def check(
     note(checked.notices)
     for name in checked.tables:
         out_console.print(f"{escape(name)} fits the schema.")
-    note([f"warning: {warning}" for warning in checked.warnings])
+    warn(checked.warnings)
     if agreed.hospitals:
         with err_console.status("Planning the noise..."):
             make_plan(agreed)

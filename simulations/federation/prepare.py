@@ -79,7 +79,6 @@ def prepare(
         study = study.amended(privacy={"unit": "patient"})
     declared = _declare(study, patients, redeclare=redeclare)
     _refuse_large_holdout(declared)
-    notices += [f"warning: {warning}" for warning in declared.warnings]
     return Prepared(declared, tables, patient_column, tuple(notices))
 
 

@@ -226,6 +226,24 @@ class TestDates:
         assert any("could as well be read as '%m/%d/%Y'" in notice for notice in notices)
 
 
+class TestImages:
+    def test_are_declared_where_a_person_says_so(self) -> None:
+        cells = [f"films/{row}.png; films/{row}.JPG" if row % 3 else "" for row in range(ROWS)]
+        column, notices = drafted(cells, kinds={"x": "image"})
+        assert (column["size"], column["most_images"], column["missing"]) == ((28, 28), 2, True)
+        assert any("their rows and columns of pixels" in notice for notice in notices)
+
+    def test_are_not_other_texts(self) -> None:
+        with pytest.raises(StudyError, match="--kind x=image: its cells are not of this kind"):
+            drafted(of(("a.png.txt", "b")), kinds={"x": "image"})
+
+
+class TestPatients:
+    def test_are_counted_by_a_column_that_is_left_out(self) -> None:
+        _, notices = drafted([f"P{row:04}" for row in range(ROWS)], name="patient_id")
+        assert any("'patient_id' is left out" in text and "--patient-column NAME" in text for text in notices)
+
+
 class TestLists:
     def test_in_one_cell_are_a_set(self) -> None:
         column, _ = drafted(of(("aspirin", "aspirin; statin", "statin; insulin", "aspirin; statin; insulin", "")))
@@ -521,7 +539,7 @@ class TestNeighborsOfDates:
             ([f"{row % 24:02d}:{row % 60:02d}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row % 28 + 1} août 20{row % 90 + 10}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row * 997 + 1000:,}" for row in range(ROWS)], "--read thousands=,"),
-            ([f"films/{row}.dcm" for row in range(ROWS)], 'kind = "image"'),
+            ([f"films/{row}.dcm" for row in range(ROWS)], "--kind NAME=image"),
             ([f"{row * 997 + 1000:,}".replace(",", "\u00a0") for row in range(ROWS)], "--read thousands=,"),
             ([f"${row * 997 + 1000}" for row in range(ROWS)], "remove it from the table"),
             ([f"['a', 'item {row}']" for row in range(ROWS)], "with a mark between them, as in a;b"),

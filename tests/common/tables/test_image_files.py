@@ -12,7 +12,8 @@ from common.errors import DataError
 from common.images.cells import Pixels, pixels_of, pixels_text
 from common.images.png import png_of
 from common.tables import image_files, image_readers
-from common.tables.image_files import read_images
+from common.tables.image_files import ImageColumn, read_images
+from common.tables.image_settings import ImageFiles
 
 SIZE = (8, 9)
 FILM = np.arange(72, dtype=np.uint8).reshape(SIZE)
@@ -166,3 +167,15 @@ class TestReading:
         ):
             with pytest.raises(DataError, match=message):
                 read(folder, name)
+
+
+def test_a_problem_of_many_rows_is_one_line_without_a_path(tmp_path: Path) -> None:
+    files = ImageFiles(folder=tmp_path, size=(8, 8))
+    cells = ["canary.png"] * 3 + [""] + ["canary.png"] * 4
+    with pytest.raises(DataError) as caught:
+        ImageColumn("film", files, "t.csv").texts(cells)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("t.csv: column 'film', row 1 names a file that is not there")
+    assert first.endswith("(7 rows: also 2, 3, 5, 6, ...)")
+    assert second.startswith("t.csv: column 'film', row 4 has no image")
+    assert "canary" not in first

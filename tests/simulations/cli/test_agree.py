@@ -108,7 +108,7 @@ class TestAgree:
         files = write(tmp_path, dictionary("north", *columns), dictionary("south", *columns))
         result = fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml")
         assert result.exit_code == 0, output_of(result)
-        assert "warning: column 'last_name'" in output_of(result)
+        assert " warning column 'last_name'" in output_of(result)
 
 
 class TestNoRecordIsRead:
