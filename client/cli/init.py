@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,8 +87,8 @@ def init(
     settings = {
         "name": name,
         "cohort": cohort or name,
-        "data": str(data.resolve()),
-        "mapping": None if mapping is None else str(mapping.resolve()),
+        "data": os.path.realpath(data),  # a loop of links stays as it is; `Path.resolve` raises
+        "mapping": None if mapping is None else os.path.realpath(mapping),
         "patient_column": patient_column,
         **omop_settings(data),
         "one_row_per_patient": one_row_per_patient,
@@ -97,7 +98,7 @@ def init(
         "delta": delta,
         "rehearsal": rehearsal,
         "read": reading.model_dump(exclude_unset=True) or None,
-        "ledger": None if witness is None else {"witness": str(witness.resolve())},
+        "ledger": None if witness is None else {"witness": os.path.realpath(witness)},
     }
     site = init_site(folder, settings)
     _say(site, create_site_keys(site.state, node or folder / "node"), folder, data)

@@ -17,12 +17,15 @@ import numpy as np
 from common.columns.cells import each
 from common.errors import DataError
 from common.tables.dialect import HEAD_BYTES, Dialect, detect
-from common.tables.parts import Part, PlainCells, chosen, chunks
+from common.tables.parts import Part, PlainCells, chunks, indices_of
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
-csv.field_size_limit(2**31 - 1)
-"""Most characters of a cell. With Python's limit, 131,072, one patient's long note would make a file unreadable."""
+MOST_CHARACTERS = 2**26
+"""Most characters of a record, which bounds the memory that an unpaired quotation mark or an archive of zeros takes."""
+
+csv.field_size_limit(MOST_CHARACTERS + 1)
+"""With Python's limit of a cell, 131,072 characters, one patient's long note would make a file unreadable."""
 
 COMMENT_MARKS = "#%;!*/"
 """Characters that may start a comment line above the header."""
@@ -61,7 +64,7 @@ def csv_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Rea
             records = iter(CsvRecords(text, dialect))
             header = next(records, [])
             refuse_repeated(header)
-            indices = {name: header.index(name) for name in chosen(header, columns)}
+            indices = indices_of(header, columns)
             for chunk in chunks(lambda: list(islice(records, rows))):
                 yield _part(chunk, len(header), indices, number)
     except (csv.Error, UnicodeError):
@@ -104,19 +107,24 @@ class CsvRecords:
     """
 
     def __init__(self, text: TextIO, dialect: Dialect) -> None:
-        self._dialect, self._before, self.line = dialect, 0, 1
+        self._dialect, self._before, self.line, self._length = dialect, 0, 1, 0
         self._reader = csv.reader(self._lines(text), delimiter=dialect.separator, quotechar=dialect.quote, strict=True)
 
     def _lines(self, text: TextIO) -> Iterator[str]:
         """Yield the lines from the header on: before it, a line that starts like a comment is one."""
-        for line in text:
-            if self._dialect.comment and line.startswith(self._dialect.comment):
+        lines, comment, is_before = lines_of(text), self._dialect.comment, True
+        for line in lines:
+            if is_before and comment and line.startswith(comment):
                 self._before += 1
                 continue
+            is_before = is_before and not line.strip()
+            self._length += len(line)
+            if self._length > MOST_CHARACTERS:
+                raise DataError(
+                    f"the record that starts in line {self.line} has more than {MOST_CHARACTERS} characters; shorten "
+                    "it, or see whether quotation marks pair up there"
+                )
             yield line
-            if line.strip():
-                break
-        yield from text
 
     def __iter__(self) -> Iterator[list[str]]:
         records = self._records()
@@ -125,12 +133,17 @@ class CsvRecords:
     def _records(self) -> Iterator[list[str]]:
         comment = self._dialect.comment
         while True:
-            self.line = self._before + self._reader.line_num + 1
+            self.line, self._length = self._before + self._reader.line_num + 1, 0
             record = next(self._reader, None)
             if record is None:
                 return
             if record and not (comment and record[0].startswith(comment)):
                 yield record
+
+
+def lines_of(text: TextIO) -> Iterator[str]:
+    """Yield the lines of a text; of one that is longer than a record may be, pieces."""
+    return iter(lambda: text.readline(MOST_CHARACTERS + 1), "")
 
 
 def _without_last(records: Iterator[list[str]], footer: int) -> Iterator[list[str]]:
@@ -220,7 +233,7 @@ def _first_undecodable_line(open_file: OpenFile, encoding: str) -> int:
     lines = 0
     with io.TextIOWrapper(open_file(), encoding=encoding, newline="", errors="surrogateescape") as text:
         try:
-            for line in text:
+            for line in lines_of(text):
                 lines += 1
                 if any("\ud800" <= mark <= "\udfff" for mark in line):
                     break

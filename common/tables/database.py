@@ -16,7 +16,7 @@ from typing import Any
 from common.columns.cells import each, text_of
 from common.errors import DataError
 from common.tables.extras import load
-from common.tables.parts import Part, PlainCells, chosen, chunks
+from common.tables.parts import Part, PlainCells, chunks, indices_of
 from common.tables.query_limit import is_interrupted, limited_queries
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
@@ -68,7 +68,7 @@ def query_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
             raise DataError("the query returns no table; write one SELECT statement")
         names = list(map(str, result.keys()))
         refuse_repeated(names)
-        indices = {name: names.index(name) for name in chosen(names, columns)}
+        indices = indices_of(names, columns)
         for chunk in chunks(lambda: result.fetchmany(rows)):
             yield _part(chunk, indices)
 

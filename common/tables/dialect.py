@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from common.errors import DataError
 from common.tables.reading import WORDS, Reading
 
 HEAD_BYTES = 2**16
@@ -37,6 +38,21 @@ _START, _END = r"\s*(?:(?:[<>≤≥]=?|=)\s*)?[+-]?", r"(?:[eE][+-]?\d+)?\s*"
 
 _COMMA_NUMBER = re.compile(rf"{_START}(?:\d+|\d{{1,3}}(?:\.\d{{3}})+),\d+{_END}")
 _POINT_NUMBER = re.compile(rf"{_START}\d+\.\d+{_END}")
+
+
+OTHER_FORMATS = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of before 2007",
+    b"PAR1": "Parquet",
+    b"\x1f\x8b": "gzip",
+    b"SQLite format 3": "an SQLite database",
+    b"$FL2": "SPSS",
+    b"<stata_dta>": "Stata",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b"%PDF": "PDF",
+}
+"""What a file is by its first bytes, where it is no CSV file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +110,13 @@ def detect(head: bytes, reading: Reading) -> Dialect:
     Args:
         head: its first `HEAD_BYTES` bytes.
         reading: what a person declared, which is never detected.
+
+    Raises:
+        DataError: the file is of another format.
     """
+    for start, name in OTHER_FORMATS.items():
+        if head.startswith(start):
+            raise DataError(f"it is no CSV file but {name}; export it as CSV, or correct the end of its name")
     encoding = reading.encoding or _encoding(head)
     if encoding == "utf-8":
         encoding = UTF_8

@@ -14,12 +14,18 @@ import pandas as pd
 from common.columns.cells import text_of
 from common.errors import DataError
 from common.tables.extras import load
-from common.tables.parts import Part, PlainCells, chosen, chunks
+from common.tables.parts import Part, PlainCells, chunks, indices_of
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
 MOST_ROWS = 2**20
 """Most rows of a sheet, the header among them."""
+
+MOST_CHARACTERS = 32_767
+"""Most characters of a cell; Excel writes no more."""
+
+MOST_UNPACKED, MOST_PACKED = 2**26, 200
+"""Bytes of a part of a workbook above which it may be at most this many times as long as it is packed."""
 
 
 def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Reading) -> Iterator[Part]:
@@ -39,7 +45,28 @@ def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
     """
     openpyxl = load("openpyxl", "files")
     with path.open("rb") as file:  # openpyxl leaves a file open that it cannot read
-        yield from _workbook_parts(openpyxl, file, columns, rows, reading)
+        try:
+            _refuse_bombs(file)
+            yield from _workbook_parts(openpyxl, file, columns, rows, reading)
+        except (DataError, OSError, MemoryError):
+            raise
+        except Exception as problem:  # openpyxl lets errors of XML, keys and types pass; their texts may hold cells
+            raise DataError(
+                f"it is no workbook as Excel writes it ({type(problem).__name__}); save it again in Excel, as .xlsx"
+            ) from None
+
+
+def _refuse_bombs(file: BinaryIO) -> None:
+    """Raise `DataError` if a part of a workbook is far longer than it is packed. No workbook at all passes."""
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        for part in archive.infolist():
+            if part.file_size > MOST_UNPACKED and part.file_size > MOST_PACKED * part.compress_size:
+                raise DataError(
+                    f"a part of the workbook has more than {MOST_UNPACKED} bytes, {MOST_PACKED} times as many as are "
+                    "packed; save the table as CSV"
+                )
 
 
 def _workbook_parts(
@@ -55,11 +82,12 @@ def _workbook_parts(
         records = _records(sheet)
         header = next(records, (0, []))[1]
         _check_header(header)
-        indices = {name: header.index(name) for name in chosen(header, columns)}
+        indices = indices_of(header, columns)
         for chunk in chunks(lambda: list(islice(records, rows))):
             for line, record in chunk:
                 if any(record[len(header) :]):
-                    raise DataError(f"row {line} has cells beyond the {len(header)} columns of the header; remove them")
+                    remedy = "remove them" if len(header) > 1 else "remove the rows above the header"
+                    raise DataError(f"row {line} has cells beyond the {len(header)} columns of the header; {remedy}")
             yield _part([record for _, record in chunk], indices)
     finally:
         workbook.close()
@@ -84,6 +112,8 @@ def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of every row that is not empty."""
     for line, row in enumerate(sheet.iter_rows(), start=1):
         record = [_text(cell) for cell in row]
+        if any(len(text) > MOST_CHARACTERS for text in record):
+            raise DataError(f"row {line} has a cell of more than {MOST_CHARACTERS} characters; shorten it, or save CSV")
         if any(record):
             yield line, record
 

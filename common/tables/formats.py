@@ -7,6 +7,7 @@ end of its files' names, and a function that yields the table part by part.
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -127,6 +128,8 @@ def read_parts(
     """
     with _explained(path):
         reader = _reader(path)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError("it is no file but a device or a pipe, which is read only once; save the table as a file")
         for key in reading.model_fields_set - reader.keys:
             raise DataError(f"'{key}' is declared, which a {reader.name} file does not have; remove it")
         yield from reader.parts(path, columns, rows, *([reading] if reader.keys else []))
@@ -183,6 +186,10 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except DataError as problem:
         raise DataError(f"cannot use table '{path}': {problem}") from None
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, pa.ArrowException) as problem:
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
+        raise DataError(
+            f"cannot use table '{path}': it is no archive, damaged, or not all of it; copy or pack it again"
+        ) from None
+    except (OSError, ValueError, pa.ArrowException) as problem:
         cause = cause_of(problem)
         raise DataError(f"cannot use table '{path}': it cannot be read ({cause}); check path and format") from None

@@ -117,4 +117,15 @@ def chunks(fetch: Callable[[], Sequence[T]]) -> Iterator[Sequence[T]]:
 
 def chosen(names: Iterable[str], wanted: Sequence[str] | None) -> list[str]:
     """Return the wanted ones among a file's column names, in the order of the file; all where `wanted` is None."""
-    return [name for name in names if wanted is None or name in wanted]
+    return list(names) if wanted is None else list(filter(frozenset(wanted).__contains__, names))
+
+
+def indices_of(names: Sequence[str], wanted: Sequence[str] | None) -> dict[str, int]:
+    """Return the index in the file of every wanted column, in the order of the file; all where `wanted` is None.
+
+    Args:
+        names: all columns of the file, no two alike.
+        wanted: names of columns; those that are not in the file are left out.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    return {name: index[name] for name in chosen(names, wanted)}

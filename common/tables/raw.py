@@ -42,13 +42,21 @@ def near_name(name: str, names: Sequence[str]) -> str:
 
 
 def refuse_repeated(names: Sequence[str]) -> None:
-    """Raise `DataError` if two columns have the same name."""
-    for index, name in enumerate(names):
-        if name in names[:index]:  # without a header the name would be a cell, so the text does not hold it
+    """Raise `DataError` if two columns have the same name, or two have none."""
+    first: dict[str, int] = {}
+    for index, name in enumerate(names, start=1):
+        known = first.setdefault(name, index)
+        if known == index:
+            continue
+        if not name:
             raise DataError(
-                f"columns {names.index(name) + 1} and {index + 1} have the same name in the header; rename or remove "
-                "one, or add the header where there is none"
+                f"columns {known} and {index} have no name in the header; name or remove them, also where every line "
+                "ends in separators"
             )
+        raise DataError(  # without a header the name would be a cell, so the text does not hold it
+            f"columns {known} and {index} have the same name in the header; rename or remove one, or add the header "
+            "where there is none"
+        )
 
 
 def refuse_empty(raw: pd.DataFrame, name: str) -> None:

@@ -33,7 +33,7 @@ class TestDays:
     def test_of_another_form_are_missing(self, cell: str) -> None:
         assert again(dates(), cell) == [""]
 
-    def test_of_a_format_with_the_day_before_the_month_are_read_in_it_alone(self) -> None:
+    def test_of_a_format_with_the_day_first_are_read_in_it_alone(self) -> None:
         assert again(dates("%Y-%d-%m"), "2020-02-01", "2020-01-31") == ["2020-02-01", ""]
 
 

@@ -1,0 +1,131 @@
+"""Files that no program should send: each is refused in little time and memory, without a cell, or read by a rule."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pandas as pd
+import pytest
+
+from common.errors import DataError
+from common.tables import csv_reader
+from common.tables.formats import read_parts, read_table
+from tests.testbeds.command_line import fedsynth, output_of
+
+CANARY = "canary-7777123"
+TEXT = "patient,age\n" + "".join(f"p{row},{row}\n" for row in range(20))
+
+
+def bytes_of(write: Callable[[io.BytesIO], object]) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
+
+
+def titled(file: io.BytesIO) -> None:
+    book = openpyxl.Workbook()
+    for row in (["Patients of 2024"], ["patient", "age"], [CANARY, 7]):
+        book.active.append(row)
+    book.active.merge_cells("A1:B1")
+    book.save(file)
+
+
+def changed_sheet(change: Callable[[bytes], bytes]) -> bytes:
+    """Return a workbook with other bytes in its sheet."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(bytes_of(titled))) as book,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for part in book.infolist():
+            content = book.read(part)
+            new.writestr(part.filename, change(content) if "sheet1" in part.filename else content)
+    return packed.getvalue()
+
+
+def long_cell(characters: int) -> bytes:
+    cell = b'<row r="9"><c r="A9" t="inlineStr"><is><t>' + b"A" * characters + b"</t></is></c></row></sheetData>"
+    return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", cell))
+
+
+def many_entities() -> bytes:
+    entities = b"".join(b'<!ENTITY a%d "%s">' % (level, b"&a%d;" % (level - 1) * 10) for level in range(1, 10))
+    document = b'<!DOCTYPE x [<!ENTITY a0 "ha">' + entities + b"]>"
+    return changed_sheet(lambda sheet: document + sheet.replace(b"<v>7</v>", b"<v>&a9;</v>"))
+
+
+def damaged_zip() -> bytes:
+    content = bytearray(bytes_of(lambda file: zipfile.ZipFile(file, "w").writestr("a.csv", TEXT)))
+    content[80] ^= 1
+    return bytes(content)
+
+
+FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "unpaired quotation mark": (
+        "t.csv",
+        lambda: (TEXT + f'{CANARY},"1\n' + TEXT * 50).encode(),
+        "record that starts in line 22 has more than 4096 characters; shorten it, or see whether quotation marks pair",
+    ),
+    "endless line": ("t.csv", lambda: TEXT.encode() + b"A" * 10**6, "record that starts in line 22 has more than 4096"),
+    "gzip bomb": ("t.csv.gz", lambda: gzip.compress(TEXT.encode() + bytes(2**24)), "line 22 has more than 4096"),
+    "gzip cut off": ("t.csv.gz", lambda: gzip.compress(TEXT.encode())[:-20], "damaged, or not all of it"),
+    "damaged zip": ("t.zip", damaged_zip, "damaged, or not all of it; copy or pack it again"),
+    "columns without a name": ("t.csv", lambda: b"patient,,\n1,2,3\n", "columns 2 and 3 have no name in the header"),
+    "workbook named CSV": ("t.csv", lambda: bytes_of(titled), "is no CSV file but an Excel workbook or a zip archive"),
+    "Parquet named CSV": (
+        "t.tsv",
+        lambda: bytes_of(lambda file: pd.DataFrame({"a": [CANARY]}).to_parquet(file)),
+        "no CSV file but Parquet; export it as CSV, or correct the end of its name",
+    ),
+    "web page named CSV": ("t.csv", lambda: b"<html><table><tr><td>1</td></tr></table></html>", "but a web page"),
+    "cell that Excel cannot write": ("t.xlsx", lambda: long_cell(40_000), "row 9 has a cell of more than 32767"),
+    "workbook bomb": ("t.xlsx", lambda: long_cell(2**26), "a part of the workbook has more than 67108864 bytes"),
+    "workbook of entities": ("t.xlsx", many_entities, r"no workbook as Excel writes it \(ParseError\); save it again"),
+    "title above the header": ("t.xlsx", lambda: bytes_of(titled), "remove the rows above the header"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_strange_file_is_refused_without_a_cell(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_reader, "MOST_CHARACTERS", 4096)
+    file, content, message = FILES[name]
+    (tmp_path / file).write_bytes(content())
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(tmp_path / file)
+    assert str(tmp_path / file) in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_long_record_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_reader, "MOST_CHARACTERS", 4096)
+    (tmp_path / "t.csv").write_text(TEXT + 'p9,"' + "A" * 4091 + '"')  # 4 + 4091 + 1 characters
+    assert read_table(tmp_path / "t.csv")["age"].iloc[-1] == "A" * 4091
+
+
+def test_many_columns_take_little_time(tmp_path: Path) -> None:
+    names = ",".join(f"c{number}" for number in range(50_000))  # 1.25e9 comparisons, if each name met all others
+    (tmp_path / "t.csv").write_text(names + "\n" + "1," * 49_999 + "1\n")
+    assert [list(part.columns) for part in read_parts(tmp_path / "t.csv", ["c7"])] == [["c7"]]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="it is no file but a device or a pipe"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_loop_of_links_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").symlink_to(tmp_path / "t.csv")
+    settings: list[Any] = ["--name", "north", "--declared-rows", 100, "--max-epsilon", 5]
+    made = fedsynth("site", "init", tmp_path / "site", "--data", tmp_path / "t.csv", *settings)
+    assert (made.exit_code, "there is no file" in output_of(made)) == (0, True)
+    result = fedsynth("site", "import", "--site", tmp_path / "site")
+    assert result.exit_code == 5
+    assert "cannot use table" in output_of(result)
