@@ -105,9 +105,19 @@ class Frequencies:
 
     @cached_property
     def _weights(self) -> Floats:
-        weights = np.ones(self.kept)
-        weights[0] = BRIGHTNESS_WEIGHT
-        return weights
+        """Factors on the kept frequencies before an image is clipped; b is `BRIGHTNESS_WEIGHT`.
+
+            w_k = s (1 + k),  w_0 = s b,    with s so that sum w_k^2 / (1 + k)^2 = b^2 + sum_(k > 0) 1 / (1 + k)^2
+
+        k is the sum of both indices. The amplitudes of images fall about as 1 / k (Field 1987), so that all weighted
+        frequencies vary about equally, and the same noise hides as much of each. Unweighted, it hides the fine ones.
+        The factor s keeps the length of an image whose amplitudes fall like that.
+        """
+        weights = 1.0 + self.diagonals
+        usual = 1 / weights
+        weights[0], usual[0] = BRIGHTNESS_WEIGHT, BRIGHTNESS_WEIGHT
+        expected = np.concatenate([[BRIGHTNESS_WEIGHT], np.ones(self.kept - 1)])
+        return np.asarray(weights * np.linalg.norm(usual) / np.linalg.norm(expected), dtype=np.float64)
 
     def picture(self, low: Floats, high: Floats) -> Pixels:
         """Return images with these frequencies, cut to black and white at the ends.

@@ -12,10 +12,18 @@ def images() -> np.ndarray:
 
 
 class TestFrequencies:
+    def test_weights_even_out_what_falls_with_frequency(self) -> None:
+        frequencies = Frequencies((8, 10), 6)  # sums of indices 0 1 1 2 2 2
+        usual = 1 / np.array([1, 2, 2, 3, 3, 3])
+        weighted = frequencies.low(usual[None] / frequencies.scale)[0]
+        assert weighted == pytest.approx(weighted[1] * np.array([BRIGHTNESS_WEIGHT, 1, 1, 1, 1, 1]))
+        # Its length is that of (1/2, 1/2, 1/2, 1/3, 1/3, 1/3): 3/4 + 3/9 = 13/12.
+        assert (weighted**2).sum() == pytest.approx(13 / 12)
+
     def test_power_is_that_of_the_pixels(self, images: np.ndarray) -> None:
         frequencies = Frequencies((8, 10), 12)
         described = frequencies.describe(images)
-        low = described[:, :12] / np.array([BRIGHTNESS_WEIGHT, *[1.0] * 11])
+        low = frequencies.scores(described, 12) * frequencies.scale
         # The transform is orthonormal: the squares of all coefficients sum to those of the pixels (Parseval).
         power = (low**2).sum(axis=1) + described[:, 12:].sum(axis=1)
         assert power == pytest.approx(((images / 255 - 0.5) ** 2).sum(axis=(1, 2)))
