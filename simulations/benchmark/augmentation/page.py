@@ -19,6 +19,10 @@ split are. Gain: the second minus the first, ± half of the 95 % interval of its
 Helped: fraction of hospitals to which the synthetic rows brought anything."""
 
 
+TOO_FEW = "not measured: no more training rows"
+"""Stands where a split has at most as many training rows as the hospital has patients."""
+
+
 def augmentation_markdown(results: pd.DataFrame, missing: Iterable[Case], failures: Iterable[CaseFailure]) -> str:
     """Render one table of figures for every table of patients, and what was not run.
 
@@ -50,11 +54,14 @@ def _table(rows: pd.DataFrame) -> str:
             cases = rows[(rows.arm == arm) & (rows.epsilon == epsilon)]
             for size in SIZES:
                 known = cases[cases[f"own_{size}"].notna()]
+                key_cells = [label_of(arm), f"{epsilon:g}" if epsilon else "-", str(len(known)), str(size)]
                 if known.empty:
+                    synthetic = f"{cases.synthetic.mean():.3f}"
+                    lines.append([*key_cells, TOO_FEW, TOO_FEW, synthetic, "not measured", "not measured"])
                     continue
                 lines.append([
-                    label_of(arm), f"{epsilon:g}" if epsilon else "-", str(len(known)), str(size),
-                    *(_ranged(known, f"{way}_{size}") for way in ("own", "both")), f"{known.synthetic.mean():.3f}",
+                    *key_cells, *(_ranged(known, f"{way}_{size}") for way in ("own", "both")),
+                    f"{known.synthetic.mean():.3f}",
                     str(SeedMean.of(list(known[f"gain_{size}"]))), f"{known[f'helped_{size}'].mean():.0%}",
                 ])  # fmt: skip
     return table_of(lines)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from common.errors import StudyError
 from simulations.benchmark.augmentation import question
 from simulations.benchmark.augmentation.images import ImageTable, frequencies_of, sources_of
-from simulations.benchmark.augmentation.page import augmentation_markdown
+from simulations.benchmark.augmentation.page import TOO_FEW, augmentation_markdown
 from simulations.benchmark.augmentation.question import AUGMENTATION, MEASURED, measure_augmentation, small_hospital
 from simulations.benchmark.questions import CaseOptions
 from simulations.benchmark.results import Case, ResultsFile
@@ -74,7 +74,7 @@ def test_page_lists_sizes_that_were_measured() -> None:
     frame = pd.DataFrame([row], columns=list(AUGMENTATION.columns))
     text = augmentation_markdown(frame, [Case("heart", "central", 3.0, 0)], [])
     assert "| 50 | 0.250 (0.250 to 0.250) | 0.250 (0.250 to 0.250) | 0.250 | 0.250 | 25% |" in text
-    assert "| 100 |" not in text
+    assert f"| 0 | 100 | {TOO_FEW} | {TOO_FEW} | 0.250 | not measured | not measured |" in text
     assert "| heart | centralized | 3 / 0 | not run yet |" in text
 
 
