@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from client.shard import Shard
 from common.arrays import Weights
+from common.columns.base import Texts
 from common.errors import StudyError
 from common.evaluation.assessment import Assessment, assess
 from common.evaluation.report.html import HospitalRun, RunSummary, render
@@ -181,11 +183,6 @@ def _measure(
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
     raw = read_images(read_table(out / "synthetic.csv"), study.images, out, "synthetic.csv")
     synthetic = conform(raw, study.table)
-    cells = [
-        np.concatenate([shard.training_images for shard in opened.values()]),
-        np.concatenate([shard.holdout_images for shard in opened.values()]),
-        *(raw[image.name].to_numpy(dtype=object) for image in study.images),
-    ]
     data = EvaluationData(
         train,
         holdout,
@@ -198,11 +195,25 @@ def _measure(
         hospitals=HospitalLabels(owners[0], owners[1]),
         draw_class=rows_of_class(model, synthetic),
         before_rounds=table_before_rounds(model, out, len(synthetic)),
-        images=ComparedImages.of(study, (train, holdout, synthetic), cells),
+        images=ComparedImages.of(study, (train, holdout, synthetic), _image_cells(study, list(opened.values()), raw)),
         epsilon=None if None in charged else max(charged),
         delta=study.privacy.delta,
     )
     return assess(data, emit=emit)
+
+
+def _image_cells(study: Study, shards: Sequence[Shard], raw: pd.DataFrame) -> list[Texts]:
+    """Return the cells of images of training and held-out patients, and of the synthetic table.
+
+    Args:
+        study: study of the run.
+        shards: the records of the hospitals.
+        raw: the synthetic table with pixels in its cells.
+    """
+    real = [
+        np.concatenate(sides) for sides in zip(*((s.training_images, s.holdout_images) for s in shards), strict=True)
+    ]
+    return [*real, *(raw[image.name].to_numpy(dtype=object) for image in study.images)]
 
 
 def table_before_rounds(model: Model, out: Path, rows: int) -> pd.DataFrame | None:
