@@ -295,3 +295,19 @@ def test_partners_are_listed_and_not_pinned_here(visitor: Visitor) -> None:
 def test_no_page_exists_for_a_run_that_was_not_proposed(visitor: Visitor) -> None:
     assert visitor.get("/runs/run-9").status_code == 404
     assert visitor.get("/nothing").status_code == 404
+
+
+def test_an_unknown_decision_is_no_page(visitor: Visitor, site: Path, tmp_path: Path) -> None:
+    receive(visitor, tmp_path)
+    assert visitor.post("/runs/run-1/forget", page="/runs/run-1", **KARI).status_code == 404
+    assert read_site(site).approvals.of("run-1") == ()
+
+
+def test_a_second_proposal_of_a_run_replaces_nothing(visitor: Visitor, site: Path, tmp_path: Path) -> None:
+    receive(visitor, tmp_path)
+    before = (site / "proposals" / "run-1.json").read_bytes()
+    other = proposal(tmp_path, "run-1", study={"seed": 12}).to_json()
+    answer = visitor.post("/proposals", proposal=other)
+    assert answer.status_code == 400
+    assert "another proposal of run" in answer.text
+    assert (site / "proposals" / "run-1.json").read_bytes() == before

@@ -84,6 +84,17 @@ class TestStudy:
         with pytest.raises(StudyError, match="second column of images"):
             images_study(schema={"columns": [*columns, {**columns[1], "name": "other"}]})
 
+    def test_of_visits_is_refused(self) -> None:
+        schema = images_study().model_dump(mode="json", by_alias=True, exclude_none=True)["schema"]
+        day = {"name": "day", "kind": "numeric", "lower": 0, "upper": 9}
+        visits = {"patient": "id", "time": "day", "most_visits": 2, "columns": [*schema["columns"], day]}
+        with pytest.raises(StudyError, match="images are not available for tables of visits"):
+            images_study(schema=visits, privacy={"unit": "patient"})
+
+    def test_without_counted_columns_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="images need a synthesizer that counts marginals"):
+            images_study(synthesizer={"kind": "marginal-gan", "marginal_weight": 0.0})
+
     def test_survives_its_file(self) -> None:
         from common.study.study import parse_study
 

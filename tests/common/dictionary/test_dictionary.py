@@ -73,6 +73,10 @@ class TestDictionary:
         after = parse_dictionary(to_toml("north", before.columns))
         assert dict(after.columns[0].meanings) == {"1": "male", "2": "žena"}
 
+    def test_a_meaning_is_one_line(self) -> None:
+        with pytest.raises(StudyError, match="a text in meanings cannot be printed; remove its line breaks"):
+            dictionary("north", labeled("sex", "1", "2", meanings={"1": "male\nor not"}))
+
     def test_the_form_needs_a_column(self) -> None:
         with pytest.raises(StudyError, match=r"describes no column; add a \[\[columns\]\] section"):
             parse_dictionary(template("north"))

@@ -317,6 +317,13 @@ class TestFrictionless:
         package = {"resources": [{"name": "t", "schema": {"fields": [{"name": "a", "type": "integer"}]}}]}
         assert list(imported(package, "frictionless")) == ["a"]
 
+    def test_frictionless_package_of_several_tables_is_refused(self) -> None:
+        table = {"name": "t", "schema": {"fields": [{"name": "a", "type": "integer"}]}}
+        with pytest.raises(StudyError, match="has several resources; give the schema of one"):
+            imported({"resources": [table, table]}, "frictionless")
+        with pytest.raises(StudyError, match="has no list of fields; add `fields`"):
+            imported({"schema": {"fields": {"a": "integer"}}}, "frictionless")
+
 
 class TestJsonSchema:
     """JSON Schema of one record."""

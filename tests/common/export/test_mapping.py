@@ -94,3 +94,21 @@ def test_a_mapping_of_visits_is_checked(text: str, problem: str | None) -> None:
     else:
         with pytest.raises(StudyError, match=problem):
             column(text).check(declared)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('name = "stage"\nto = "gender"', "goes to gender, which a person has once, and is of the visit"),
+        ('name = "seen"\nto = "visit_start"', "visits start at 'day', the study's time; remove visit_start"),
+    ],
+)
+def test_a_fact_is_not_taken_from_the_wrong_column(text: str, problem: str) -> None:
+    schema = visits_provenance().study.model_dump(mode="json", by_alias=True, exclude_none=True)["schema"]
+    further = [
+        {"name": "stage", "kind": "categorical", "categories": ["1", "2"]},
+        {"name": "seen", "kind": "date", "lower": "2020-01-01", "upper": "2024-12-31"},
+    ]
+    study = visits_provenance().study.amended(schema={"columns": [*schema["columns"], *further]})
+    with pytest.raises(StudyError, match=problem):
+        column(text).check(study.declared)

@@ -193,6 +193,12 @@ class TestDamage:
         with pytest.raises(StudyError, match="different studies"):
             read_export(folder)
 
+    def test_an_unknown_format_is_refused(self, folder: Path) -> None:
+        facts = json.loads((folder / "export.json").read_text())
+        (folder / "export.json").write_text(json.dumps(facts | {"format": "xml"}))
+        with pytest.raises(StudyError, match="names an unknown format; restore the export"):
+            read_export(folder)
+
     @pytest.mark.parametrize("name", ["Encounter.ndjson", "Patient.ndjson"])
     def test_a_lost_resource_is_noticed(self, folder: Path, tmp_path: Path, name: str) -> None:
         lines = (folder / name).read_text().splitlines(keepends=True)

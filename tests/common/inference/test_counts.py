@@ -12,10 +12,12 @@ from common.errors import StudyError
 from common.inference.counts import RunCounts, Table
 from common.planning.phases import PAIRS, PublicRun
 from tests.testbeds.counted import clinic_frame, counted_run, survival_study
+from tests.testbeds.visits import visits_study
 
 EXACT = survival_study()
 FRAME = clinic_frame(EXACT)
-RUN = RunCounts(counted_run(FRAME, EXACT))
+PUBLIC = counted_run(FRAME, EXACT)
+RUN = RunCounts(PUBLIC)
 
 
 def crossed(run: RunCounts, frame: pd.DataFrame, table: Table, public: PublicRun) -> np.ndarray:
@@ -23,6 +25,21 @@ def crossed(run: RunCounts, frame: pd.DataFrame, table: Table, public: PublicRun
     codes = public.encoder.encode(frame)
     cells = tuple(groups[codes[:, column]] for column, groups in zip(table.columns, table.maps, strict=True))
     return np.bincount(np.ravel_multi_index(cells, table.shape), minlength=int(np.prod(table.shape)))
+
+
+class TestRun:
+    def test_of_visits_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="rows of this study are visits"):
+            RunCounts(replace(PUBLIC, study=visits_study()))
+
+    def test_without_counts_of_columns_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="this run released no counts of columns"):
+            RunCounts(replace(PUBLIC, released=PUBLIC.released.only([PAIRS])))
+
+    def test_of_too_large_a_table_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("common.inference.counts.MOST_CELLS", 3)
+        with pytest.raises(StudyError, match="cells, more than 3; choose others"):
+            RunCounts(PUBLIC).table(("sex", "outcome"))
 
 
 class TestWithoutNoise:

@@ -79,6 +79,10 @@ class TestStudy:
             ('window = [1, 90]\nsummary = "any"', 'summary = "each visit"', r"add \[visits\]"),
             ('[[features]]\nname = "sex"', VISITS, "no feature has summary 'each visit'"),
             ('units = { 50 = 1.0 }\n', "", "neither units .* nor values"),
+            ('[[features]]\nname = "sex"', VISITS.replace("[0, 90]", "[5, 5]"), "window is one day"),
+            ('domain = "condition"', 'domain = "condition"\nfield = "sex"', "field is for domain 'person'; remove it"),
+            ('summary = "any"', "", "lacks summary"),
+            ('"last"\nunits = { 50 = 1.0 }', '"mean"\nvalues = { high = 7 }', "labels have no mean"),
             ("units = { 50 = 1.0 }", 'units = { mg = 1.0 }', "'mg' is no concept id of a unit"),
             ("units = { 50 = 1.0 }", "units = { 50 = 0.0 }", "factor 0 of unit 50"),
             ("upper = 600.0\n", "", "lacks upper"),
@@ -131,6 +135,14 @@ class TestStudy:
         again = '[[features]]\nname = "later"\ndomain = "death"\nsummary = "any"\nwindow = [90, 365]\n'
         with pytest.raises(StudyError, match=r"'bleed' and 'later' both summarize every death, .* overlap"):
             omop_study(('condition"\nconcepts = [20]', 'death"'), ("[privacy]", f"{again}[privacy]"))
+
+    def test_kinds_of_visits_need_their_concepts(self) -> None:
+        with pytest.raises(StudyError, match="'bleed' lacks values, the concepts of the kinds of visits"):
+            omop_study(
+                EACH,
+                ('[[features]]\nname = "sex"', VISITS),
+                ('domain = "condition"\nconcepts = [20]', 'domain = "visit"'),
+            )
 
     def test_columns_are_not_declared_twice(self) -> None:
         with pytest.raises(StudyError, match=r"\[schema\] follows from \[\[features\]\]"):

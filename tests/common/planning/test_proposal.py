@@ -59,6 +59,12 @@ class TestAgreement:
         with pytest.raises(StudyError, match="not the one that its study leads to"):
             Proposal("run-1", study.to_toml(), other, signature).agreed()
 
+    def test_a_study_without_a_coordinator_is_refused(self, identity: Identity) -> None:
+        proposal = Proposal.make("run-1", study_of(identity), identity)
+        unsigned = clinic_study().with_hospitals(study_of(identity).hospitals)
+        with pytest.raises(StudyError, match="the proposal's study names no coordinator key"):
+            replace(proposal, study=unsigned.to_toml()).agreed()
+
 
 class TestMaking:
     def test_a_study_of_another_coordinator_is_refused(self, identity: Identity, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from common.errors import StudyError
 from common.study.courses import Course, HistoryRules
 from common.study.rules import Relation, Rule
 from common.study.study import Study, parse_study
+from tests.testbeds.clinic import clinic_study
 from tests.testbeds.visits import TEXT
 
 BIRTH = """
@@ -128,6 +129,10 @@ class TestStudy:
     def test_refuses_a_course_that_does_not_fit(self, section: str, problem: str) -> None:
         with pytest.raises(StudyError, match=problem):
             parse_study(TEXT + "[[courses]]\n" + section)
+
+    def test_refuses_courses_of_rows_that_are_patients(self) -> None:
+        with pytest.raises(StudyError, match="is for tables of visits; add patient, time and most_visits"):
+            parse_study(clinic_study().to_toml() + '[[courses]]\ncolumn = "outcome"\nends_with = "yes"\n')
 
     def test_without_courses_has_the_same_text(self) -> None:
         assert "courses" not in study().canonical()

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import ipaddress
 import stat
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from common.errors import StudyError
+from common.protocol.signing import Identity
 from server.deploy.certificates import (
     certificate_fingerprint,
     check_hosts,
@@ -52,6 +54,30 @@ def test_a_certificate_of_another_authority_is_refused(authority: tuple[Path, Pa
     make_server(other, tmp_path / "server.crt", tmp_path / "server.key", [], 30)
     with pytest.raises(StudyError, match="was not issued by"):
         check_server(authority[0], tmp_path / "server.crt")
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(40, "expired on"), (-9, "is not valid before .* check this machine's clock")]
+)
+def test_a_certificate_is_refused_outside_its_days(
+    authority: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, words: str
+) -> None:
+    make_server(authority, tmp_path / "server.crt", tmp_path / "server.key", [], 30)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=days)
+
+    monkeypatch.setattr("server.deploy.certificates.datetime", Later)
+    with pytest.raises(StudyError, match=words):
+        check_server(authority[0], tmp_path / "server.crt")
+
+
+def test_a_key_of_another_kind_is_not_the_authoritys(authority: tuple[Path, Path], tmp_path: Path) -> None:
+    Identity.create(tmp_path / "identity.key")
+    with pytest.raises(StudyError, match="is not the authority's key"):
+        make_server((authority[0], tmp_path / "identity.key"), tmp_path / "a.crt", tmp_path / "a.key", [], 30)
 
 
 def test_a_missing_certificate_names_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -18,3 +18,10 @@ def test_check_output_removes_folders_of_exports_only(tmp_path: Path, name: str)
         check_output(tmp_path, force=True)
     (tmp_path / name / "export.json").write_text("{}")
     assert check_output(tmp_path, force=True) == [name]
+
+
+def test_a_folder_is_emptied_or_continued_in(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    with pytest.raises(StudyError, match="--force empties the folder that --resume continues in"):
+        check_output(tmp_path, force=True, resume=True)
+    assert (tmp_path / "kept").exists()
