@@ -4,6 +4,7 @@ import ipaddress
 import stat
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 from cryptography import x509
@@ -66,8 +67,8 @@ def test_a_certificate_is_refused_outside_its_days(
 
     class Later(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return datetime.now(tz) + timedelta(days=days)
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=days)
 
     monkeypatch.setattr("server.deploy.certificates.datetime", Later)
     with pytest.raises(StudyError, match=words):
