@@ -60,7 +60,7 @@ def counted_tables(measurements: Measurements, resolutions: Resolutions) -> Iter
 def single_proportions(measurements: Measurements, tables: Sequence[CountedTable], resolutions: Resolutions) -> Floats:
     """Return the proportions of single columns: their own tables and margins of pairs, by inverse variance.
 
-    A margin over groups says something of their codes: they are in the proportions that the column's own tables give.
+    A margin over groups corrects the sum of a group's codes, as far as it is more precise than that sum.
 
     Args:
         measurements: all noisy marginals.
@@ -70,22 +70,46 @@ def single_proportions(measurements: Measurements, tables: Sequence[CountedTable
     Returns:
         Proportions of the codes of all columns, one column after the other, shape (codes of all columns,).
     """
-    full = resolutions.full
     own = np.concatenate([_positive(proportions) for proportions in measurements.singles])
     first = max(measurements.deviations[0], LEAST_DEVIATION) / measurements.total
-    weights = np.repeat(np.array(measurements.precisions) / max(first**2, LEAST_VARIANCE), full.sizes)
-    sums = own * weights
+    weights = np.repeat(np.array(measurements.precisions) / max(first**2, LEAST_VARIANCE), resolutions.full.sizes)
+    sums = [np.zeros(level.width) for level in resolutions.levels]
+    precisions = [np.zeros(level.width) for level in resolutions.levels]
+    sums[-1] += own * weights
+    precisions[-1] += weights
     for table in tables:
         if len(table.columns) != 2 or table.centered:
             continue
         for axis, column in enumerate(table.columns):
-            span, groups = full.span(column), resolutions.levels[table.level].maps[column]
-            margin, weight = table.proportions.sum(1 - axis), 1 / (table.variance * table.proportions.shape[1 - axis])
-            within = own[span] / np.bincount(groups, weights=own[span])[groups]
-            sums[span] += within * margin[groups] * weight
-            weights[span] += weight
-    means = sums / weights
+            span, weight = resolutions.levels[table.level].span(column), 1 / table.proportions.shape[1 - axis]
+            sums[table.level][span] += table.proportions.sum(1 - axis) * (weight / table.variance)
+            precisions[table.level][span] += weight / table.variance
+    means, full = _agreeing_singles(sums, precisions, resolutions), resolutions.full
     return np.concatenate([_positive(means[full.span(column)]) for column in range(full.columns)])
+
+
+def _agreeing_singles(sums: list[Floats], precisions: list[Floats], resolutions: Resolutions) -> Floats:
+    """Return the proportions of every code that all resolutions agree on.
+
+    Upwards as `_agreeing` does for pairs. Downwards, codes keep their proportions within a group, so that rare ones
+    stay rare.
+
+    Args:
+        sums: proportions over their variances, by resolution; changed.
+        precisions: inverse variances; 0 where nothing was counted, but not for codes. Changed.
+        resolutions: of the pairs, coarse to fine.
+    """
+    means = [sums[-1] / precisions[-1]]
+    for number, refinement in reversed(list(enumerate(resolutions.refinements))):
+        gain = 1 / np.add.reduceat(1 / precisions[number + 1], refinement.starts)
+        sums[number] += np.add.reduceat(means[0], refinement.starts) * gain
+        precisions[number] += gain
+        means.insert(0, sums[number] / precisions[number])
+    for number, refinement in enumerate(resolutions.refinements):
+        finer = np.maximum(means[number + 1], LEAST_PROPORTION)
+        factor = np.maximum(means[number], LEAST_PROPORTION) / np.add.reduceat(finer, refinement.starts)
+        means[number + 1] = finer * factor[refinement.parents]
+    return means[-1]
 
 
 def _positive(proportions: Floats) -> Floats:

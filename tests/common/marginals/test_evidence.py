@@ -65,6 +65,18 @@ class TestPairs:
 
 
 class TestSingles:
+    def test_a_margin_over_groups_corrects_the_sum_of_a_group(self) -> None:
+        """Two codes of a group sum to 200 with variance 2; the margin says 260 with variance 4, for four other groups.
+
+        So they sum to (200 / 2 + 260 / 4) / (1 / 2 + 1 / 4) = 220, and each is 110.
+        """
+        table = np.full((4, 4), 45)
+        table[0] = 65
+        sums = np.concatenate([np.full(16, 100), table.ravel()])
+        queries = (*single_queries(2), Query((0, 1), 4))
+        evidence = Evidence.of(Measurements(EIGHTS, queries, sums, (1.0,) * 3))
+        assert evidence.singles[:8] * 800 == pytest.approx([110, 110, *[(100 + 45) / 0.75 / 2] * 6])
+
     def test_margins_of_pairs_add_to_single_columns(self) -> None:
         codes = random_codes(2000, EIGHTS)
         alone = Evidence.of(noisy(codes, single_queries(2), EIGHTS, 40.0)).singles
