@@ -57,7 +57,7 @@ from server.run.exchange import MESSAGE_LIFETIME_S, Exchange, Seal
 from server.run.federation import Federation, RunOutcome
 from server.run.observers import Costs, write_log
 
-PACKAGES = ("fedsynth", "flwr", "torch", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
+PACKAGES = ("fedsynth", "flwr", "torch", "opacus", "dp-accounting", "opendp", "numpy", "pandas", "scikit-learn")
 """Packages whose versions run.json names."""
 
 log = logging.getLogger(__name__)

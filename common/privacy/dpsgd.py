@@ -2,9 +2,9 @@
 
 Per-example gradients are never formed. For a linear layer the gradient of one example is the outer product of the
 layer's input and the loss's gradient at its output, so its norm is the product of theirs (Goodfellow 2015, arXiv
-1510.01799). Scaling the output gradients by the clip factors before the one matrix product per layer gives the
-clipped sum ("book-keeping", Bu et al. 2023, arXiv 2210.00038): one forward and one backward pass, where ghost clipping
-takes two.
+1510.01799); the norms come from Opacus' norm samplers. Scaling the output gradients by the clip factors before the
+one matrix product per layer gives the clipped sum ("book-keeping", Bu et al. 2023, arXiv 2210.00038): one forward and
+one backward pass, where ghost clipping takes two.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
+from opacus.grad_sample.linear import compute_linear_norm_sample
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -95,7 +96,7 @@ def clipped_gradient_sum(net: Discriminator, rows: Tensor, labels: Tensor, clip:
         _empty_unsound(inputs, backprops)
     inputs, backprops = [values.double() for values in inputs], [back.double() for back in backprops]
     if clip is not None:
-        factors = _clip_factors(inputs, backprops, clip)
+        factors = _clip_factors(net, inputs, backprops, clip)
         backprops = [back.mul_(factors) for back in backprops]
     return _sums(inputs, backprops)
 
@@ -118,7 +119,7 @@ def _empty_unsound(inputs: list[Tensor], backprops: list[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _clip_factors(inputs: list[Tensor], backprops: list[Tensor], clip: float) -> Tensor:
+def _clip_factors(net: Discriminator, inputs: list[Tensor], backprops: list[Tensor], clip: float) -> Tensor:
     """Return the factor of each example's gradient, (examples, 1), that brings its norm down to at most `clip`.
 
     A layer's gradient of one example is the outer product b_i x_i^T of its output gradient and its input, so
@@ -127,14 +128,15 @@ def _clip_factors(inputs: list[Tensor], backprops: list[Tensor], clip: float) ->
         f_i     = min(1, clip / |g_i|)
 
     Args:
+        net: the discriminator.
         inputs: as in `_empty_unsound`, in the precision in which norms are computed.
         backprops: likewise.
         clip: clip norm, as in `clipped_gradient_sum`.
     """
-    squares = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in (*inputs, *backprops)]).double().square_()
-    of_inputs, of_backprops = torch.split(squares, len(inputs))
-    norms = (of_backprops * (of_inputs + 1)).sum(0).sqrt_()
-    return (clip * (1 - MARGIN) / norms).clamp(max=1.0).to(inputs[0].dtype)[:, None]
+    layers = zip(net.linear, inputs, backprops, strict=True)
+    norms = [norm for layer, x, b in layers for norm in compute_linear_norm_sample(layer, [x], b).values()]
+    squares = torch.stack(norms).double().square().sum(0)
+    return (clip * (1 - MARGIN) / squares.sqrt()).clamp(max=1.0).to(inputs[0].dtype)[:, None]
 
 
 def _sums(inputs: list[Tensor], backprops: list[Tensor]) -> list[Tensor]:
@@ -266,11 +268,11 @@ def fake_gradient_sum(net: Discriminator, fake: Tensor, clip: float | None) -> l
     """
     inputs, backprops = _passes(net, fake, torch.zeros(len(fake)), max(len(fake), 1))
     if clip is not None:
-        factors = _clip_factors(inputs, backprops, clip)
+        factors = _clip_factors(net, inputs, backprops, clip)
         if not bool((factors > 0).all()):  # a norm of infinity or NaN; of generated rows the time may tell it
             inputs[0] = fake.clone()
             _empty_unsound(inputs, backprops)
-            factors = _clip_factors(inputs, backprops, clip)
+            factors = _clip_factors(net, inputs, backprops, clip)
         backprops = [back.mul_(factors) for back in backprops]
     return _sums(inputs, backprops)
 
