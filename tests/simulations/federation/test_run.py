@@ -21,66 +21,78 @@ from common.tables.conforming import conform
 from common.tables.formats import read_table
 from simulations.federation.prepare import prepare
 from simulations.federation.report import table_before_rounds
-from simulations.federation.run import Options, simulate
+from simulations.federation.run import Options, Result, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
+
+NO_REPORT = Options(with_report=False)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `finished`."""
+    return tmp_path_factory.mktemp("finished") / "out"
+
+
+@pytest.fixture(scope="module")
+def finished(out: Path) -> Result:
+    """A run of the clinic's study with its report; tests read it and change nothing."""
+    return simulate(prepare(clinic_study(), clinic_tables()), out, Options(rows=123))
 
 
 def test_one_seed_gives_the_same_bytes_twice_another_others(tmp_path: Path) -> None:
     tables = clinic_tables()
     for name, seed, workers in (("first", 1, 1), ("second", 1, 3), ("other", 2, 3)):
-        simulate(prepare(clinic_study(study={"seed": seed}), tables), tmp_path / name, Options(workers=workers))
+        options = Options(workers=workers, with_report=False)
+        simulate(prepare(clinic_study(study={"seed": seed}), tables), tmp_path / name, options)
     for file in ("synthetic.csv", "model/weights.safetensors", "model/released.safetensors"):
         first, second, other = ((tmp_path / name / file).read_bytes() for name in ("first", "second", "other"))
         assert first == second, file
         assert first != other, file
 
 
-def test_a_simulation_leaves_what_a_reader_expects(tmp_path: Path) -> None:
-    study = clinic_study()
-    result = simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(rows=123))
-    synthetic = read_table(tmp_path / "out" / "synthetic.csv")
+def test_a_simulation_leaves_what_a_reader_expects(out: Path, finished: Result) -> None:
+    synthetic = read_table(out / "synthetic.csv")
     assert len(synthetic) == 123
-    assert check_table(synthetic, study.table, name="synthetic") == []
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert check_table(synthetic, clinic_study().table, name="synthetic") == []
+    assert sorted(path.name for path in out.iterdir()) == [
         "checkpoints", "events.jsonl", "model", "report.html", "report.json", "run.json", "run.log", "sites",
         "synthetic.csv",
     ]  # fmt: skip
-    assert isinstance(result.evidence, Assessment)
-    assert result.evidence.rounds is not None
-    assert set(result.evidence.rounds.before) == set(CORE_MEASURES)
-    assert "2 rounds took" in (tmp_path / "out" / "report.html").read_text()
-    assert {path.suffix for path in (tmp_path / "out" / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
-    assert result.run["status"] == "finished"
-    assert result.run["peak_memory_mib"] > 0
+    assert isinstance(finished.evidence, Assessment)
+    assert finished.evidence.rounds is not None
+    assert set(finished.evidence.rounds.before) == set(CORE_MEASURES)
+    assert "2 rounds took" in (out / "report.html").read_text()
+    assert {path.suffix for path in (out / "model").iterdir()} == {".safetensors", ".toml", ".json", ".md"}
+    assert finished.run["status"] == "finished"
+    assert finished.run["peak_memory_mib"] > 0
     exchanged = {"enrollment", "histograms", "coarse", "pairs", "rounds"}
-    assert set(result.run["traffic"]) == exchanged
-    assert set(result.run["phases"]) == exchanged | {"fit", "refinement"}
-    assert all(set(cells) == set(HOSPITALS) for cells in result.run["traffic"].values())
-    cells = [cell for by_hospital in result.run["traffic"].values() for cell in by_hospital.values()]
+    assert set(finished.run["traffic"]) == exchanged
+    assert set(finished.run["phases"]) == exchanged | {"fit", "refinement"}
+    assert all(set(cells) == set(HOSPITALS) for cells in finished.run["traffic"].values())
+    cells = [cell for by_hospital in finished.run["traffic"].values() for cell in by_hospital.values()]
     assert all(set(cell) == {"messages", "bytes_down", "bytes_up"} for cell in cells)  # no seconds of one hospital
 
 
-def test_simulation_warns_in_every_artifact(tmp_path: Path) -> None:
-    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
-    assert "protects no patient" in (tmp_path / "out" / "report.html").read_text()
-    for file in ("run.json", "model/README.md"):
-        assert "protects no patient" in (tmp_path / "out" / file).read_text(), file
+@pytest.mark.usefixtures("finished")
+def test_simulation_warns_in_every_artifact(out: Path) -> None:
+    for file in ("report.html", "run.json", "model/README.md"):
+        assert "protects no patient" in (out / file).read_text(), file
 
 
 def test_without_noise_every_artifact_says_so(tmp_path: Path) -> None:
-    result = simulate(prepare(clinic_study(privacy={"noise": "none"}), clinic_tables()), tmp_path / "out")
+    bare = prepare(clinic_study(privacy={"noise": "none"}), clinic_tables())
+    result = simulate(bare, tmp_path / "out", NO_REPORT)
     assert result.run["hospitals"]["north"]["epsilon"] is None
     assert "NO PRIVACY" in (tmp_path / "out" / "run.json").read_text()
     assert "NO PRIVACY" in (tmp_path / "out" / "model" / "README.md").read_text()
 
 
-def test_epsilon_recomputed_from_the_ledger_meets_the_study(tmp_path: Path) -> None:
+def test_epsilon_recomputed_from_the_ledger_meets_the_study(out: Path, finished: Result) -> None:
     study = clinic_study()
-    result = simulate(prepare(study, clinic_tables()), tmp_path / "out")
     for name in HOSPITALS:
         accountant = PLDAccountant()
         steps = 0
-        for event in Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite").events():
+        for event in Ledger.view(out / "sites" / name / "ledger.sqlite").events():
             match event:
                 case DiscreteGaussianVector(sigma, changed):
                     accountant.compose(dp_event.GaussianDpEvent(sigma / changed**0.5))
@@ -90,7 +102,7 @@ def test_epsilon_recomputed_from_the_ledger_meets_the_study(tmp_path: Path) -> N
                     steps += count
         independent = accountant.get_epsilon(study.privacy.delta)
         assert steps == 2 * study.training.steps
-        reported = result.run["hospitals"][name]["epsilon"]
+        reported = finished.run["hospitals"][name]["epsilon"]
         assert reported <= 3.0
         assert independent == pytest.approx(reported, rel=0.01)
 
@@ -123,7 +135,7 @@ def test_counting_by_roundness_is_charged_and_shows_in_the_rows(tmp_path: Path) 
 
 def test_weighted_vectors_are_charged_as_planned(tmp_path: Path) -> None:
     prepared = prepare(clinic_study(training={"rounds": 0}), clinic_tables())
-    result, plan = simulate(prepared, tmp_path / "out"), make_plan(prepared.study)
+    result, plan = simulate(prepared, tmp_path / "out", NO_REPORT), make_plan(prepared.study)
     assert [vector.has_weights for vector in plan.vectors] == [False, True, True]
     for name in HOSPITALS:
         events = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite").events()
@@ -137,10 +149,8 @@ def test_weighted_vectors_are_charged_as_planned(tmp_path: Path) -> None:
 
 def test_ledgers_kept_elsewhere_survive_and_accumulate(tmp_path: Path) -> None:
     prepared = prepare(clinic_study(), clinic_tables())
-    spent = [
-        simulate(prepared, tmp_path / "out", Options(sites=tmp_path / "sites", force=True)).run["hospitals"]["north"]
-        for _ in range(2)
-    ]
+    options = Options(sites=tmp_path / "sites", force=True, with_report=False)
+    spent = [simulate(prepared, tmp_path / "out", options).run["hospitals"]["north"] for _ in range(2)]
     assert spent[0]["epsilon"] == spent[1]["epsilon"]
     assert spent[1]["epsilon_of_all_runs"] > 1.2 * spent[0]["epsilon_of_all_runs"]
 
@@ -150,7 +160,7 @@ def test_a_run_beyond_the_cap_is_refused_before_records_are_read(
 ) -> None:
     prepared = prepare(clinic_study(), clinic_tables())
     sites = tmp_path / "sites"
-    simulate(prepared, tmp_path / "first", Options(sites=sites, max_epsilon=4.0))
+    simulate(prepared, tmp_path / "first", Options(sites=sites, max_epsilon=4.0, with_report=False))
     before = {name: Ledger.view(sites / name / "ledger.sqlite").lines() for name in HOSPITALS}
 
     def opened(*_: object, **__: object) -> None:
@@ -181,36 +191,36 @@ def test_a_hospital_with_a_smaller_epsilon_spends_no_more(tmp_path: Path) -> Non
         HospitalFacts(name=name, declared_rows=90, epsilon=1.0 if name == "west" else None) for name in HOSPITALS
     )
     study = clinic_study().with_hospitals(facts)
-    result = simulate(prepare(study, tables), tmp_path / "out")
+    result = simulate(prepare(study, tables), tmp_path / "out", NO_REPORT)
     spent = {name: result.run["hospitals"][name]["epsilon"] for name in HOSPITALS}
     assert 0.98 <= spent["west"] <= 1.0
     assert 2.9 <= spent["north"] == spent["south"] <= 3.0
     assert "smaller epsilon of their own: west 1." in (tmp_path / "out" / "model" / "README.md").read_text()
 
 
-def test_a_finished_run_gives_back_what_it_did_not_use(tmp_path: Path) -> None:
-    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
+@pytest.mark.usefixtures("finished")
+def test_a_finished_run_gives_back_what_it_did_not_use(out: Path) -> None:
     for name in HOSPITALS:
-        history = Ledger.view(tmp_path / "out" / "sites" / name / "ledger.sqlite")
+        history = Ledger.view(out / "sites" / name / "ledger.sqlite")
         assert all(history.is_closed(run_id) for run_id in history.runs())
         assert len(history.runs()) == 1
 
 
-def test_the_table_before_rounds_is_that_of_the_fit(tmp_path: Path) -> None:
-    rounds, out = prepare(clinic_study(), clinic_tables()), tmp_path / "rounds"
-    simulate(rounds, out, Options(rows=123, with_report=False))
+@pytest.mark.usefixtures("finished")
+def test_the_table_before_rounds_is_that_of_the_fit(out: Path, tmp_path: Path) -> None:
+    table = clinic_study().table
     before = table_before_rounds(load_model(out / "model"), out, 123)
     assert before is not None
-    assert before.shape == (123, len(rounds.study.table.names))
-    assert not before.equals(conform(read_table(out / "synthetic.csv"), rounds.study.table))
+    assert before.shape == (123, len(table.names))
+    assert not before.equals(conform(read_table(out / "synthetic.csv"), table))
     plain = tmp_path / "plain"
-    simulate(prepare(clinic_study(training={"rounds": 0}), clinic_tables()), plain, Options(with_report=False))
+    simulate(prepare(clinic_study(training={"rounds": 0}), clinic_tables()), plain, NO_REPORT)
     assert table_before_rounds(load_model(plain / "model"), plain, 123) is None
 
 
-def test_a_saved_model_gives_the_table_again(tmp_path: Path) -> None:
-    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
-    model = load_model(tmp_path / "out" / "model")
+@pytest.mark.usefixtures("finished")
+def test_a_saved_model_gives_the_table_again(out: Path) -> None:
+    model = load_model(out / "model")
     assert model.sample(50, seed=3).equals(model.sample(50, seed=3))
     assert not model.sample(50, seed=3).equals(model.sample(50, seed=4))
 
@@ -261,7 +271,7 @@ def test_a_foreign_file_in_the_output_folder_is_never_removed(tmp_path: Path) ->
 def test_the_run_record_holds_no_row_count_of_a_hospital(tmp_path: Path) -> None:
     tables = clinic_tables(97)  # declared as 97: two digits; so use a count that rounding changes
     tables["north"] = clinic_table(123, 5)
-    simulate(prepare(clinic_study(), tables), tmp_path / "out")
+    simulate(prepare(clinic_study(), tables), tmp_path / "out", NO_REPORT)
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["hospitals"]["north"]["declared_rows"] == 120
     assert "123" not in json.dumps(run["hospitals"])
