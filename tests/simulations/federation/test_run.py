@@ -20,8 +20,8 @@ from common.tables.checking import check_table
 from common.tables.conforming import conform
 from common.tables.formats import read_table
 from simulations.federation.prepare import prepare
-from simulations.federation.report import table_before_rounds
-from simulations.federation.run import Options, Result, simulate
+from simulations.federation.report import Result, table_before_rounds
+from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
 
 NO_REPORT = Options(with_report=False)
