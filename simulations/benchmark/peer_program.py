@@ -54,7 +54,24 @@ def dp_ctgan(request: Request, given: pd.DataFrame) -> pd.DataFrame:
     return _fitted(model, request, given, is_one_hot=True)
 
 
-PROGRAMS: dict[str, Program] = {"arf": arf, "ctgan": ctgan, "dp-ctgan": dp_ctgan}
+def par(request: Request, given: pd.DataFrame) -> pd.DataFrame:
+    """PAR (Zhang et al. 2022), of SDV, with its package's defaults: 128 epochs. It makes visits and is not private."""
+    from sdv.metadata import Metadata
+    from sdv.sequential import PARSynthesizer
+
+    _seed_torch(request["seed"])
+    patient, time = request["patient"], request["time"]
+    kinds = {name: "numerical" if name in request["numbers"] else "categorical" for name in given}
+    columns = {name: {"sdtype": "id" if name == patient else kind} for name, kind in kinds.items()}
+    visits = {"columns": columns, "sequence_key": patient, "sequence_index": time}
+    model = PARSynthesizer(
+        Metadata.load_from_dict({"tables": {"visits": visits}}), context_columns=request["context"], cuda=False
+    )
+    model.fit({"visits": given.astype({patient: str})})
+    return pd.DataFrame(model.sample_sequences(request["patients"])["visits"])
+
+
+PROGRAMS: dict[str, Program] = {"arf": arf, "ctgan": ctgan, "dp-ctgan": dp_ctgan, "par": par}
 
 
 def _fitted(model: Any, request: Request, given: pd.DataFrame, *, is_one_hot: bool = False) -> pd.DataFrame:

@@ -44,6 +44,9 @@ PROGRAM = Path(__file__).with_name("peer_program.py")
 OWN_PROGRAMS = "simulations.benchmark.pgm"
 ENVIRONMENT = "FEDSYNTH_PEERS"
 
+PAR_PACKAGE = "sdv"
+"""Distribution of the peer that makes visits."""
+
 CONDITIONS = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 """Environment variables of a peer: one thread, as every other arm. Isolated interpreters ignore the path."""
 
@@ -128,7 +131,7 @@ def run_peer(name: str, train: pd.DataFrame, study: Study, seed: int, environmen
         budget = gaussian_price(study.privacy.epsilon, study.privacy.delta) ** 2
     if peer.given == "values":
         given, discrete = _without_gaps(rows, schema)
-        return format_table(_with_gaps(_ask(command, request | {"discrete": discrete}, given, limit_s), schema), schema)
+        return format_table(_with_gaps(ask(command, request | {"discrete": discrete}, given, limit_s), schema), schema)
     rng = np.random.default_rng(seed_for(seed, "peer", name, "bins"))
     if peer.given == "noisy bins" and schema.with_grid:
         encoder = noisy_encoder(rows, schema, HISTOGRAMS * budget, rng)
@@ -136,7 +139,7 @@ def run_peer(name: str, train: pd.DataFrame, study: Study, seed: int, environmen
     else:
         encoder = exact_encoder(rows, schema)
     given = pd.DataFrame(encoder.encode(rows), columns=[f"c{index}" for index in range(len(encoder.sizes))])
-    answer = _ask(command, request | {"sizes": list(encoder.sizes), "budget": budget}, given, limit_s)
+    answer = ask(command, request | {"sizes": list(encoder.sizes), "budget": budget}, given, limit_s)
     rng = np.random.default_rng(seed_for(seed, "peer", name, "decode"))
     return format_table(_decoded(answer, encoder, rng), schema)
 
@@ -174,10 +177,11 @@ def noisy_encoder(rows: pd.DataFrame, schema: Schema, budget: float, rng: np.ran
 def _command(peer: Peer, environment: Path | None) -> list[str | Path]:
     if peer.package is None:
         return [sys.executable, "-m", OWN_PROGRAMS]
-    return [_python_with(peer.package, environment), "-I", PROGRAM]
+    return [python_with(peer.package, environment), "-I", PROGRAM]
 
 
-def _python_with(package: str, environment: Path | None) -> Path:
+def python_with(package: str, environment: Path | None) -> Path:
+    """Return the interpreter that has a peer's package, or raise `PeerFailed`."""
     python = find_python(environment)
     if python is None:
         raise PeerFailed(
@@ -206,7 +210,7 @@ def find_python(environment: Path | None) -> Path | None:
 @lru_cache(maxsize=4)
 def installed(python: Path) -> dict[str, str]:
     """Return versions of the peers' packages that this interpreter finds, by package."""
-    packages = sorted({peer.package for peer in PEERS.values() if peer.package})
+    packages = sorted({PAR_PACKAGE, *(peer.package for peer in PEERS.values() if peer.package)})
     lines = [
         "import importlib.metadata as m, json, sys",
         "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}",
@@ -221,10 +225,20 @@ def installed(python: Path) -> dict[str, str]:
     return versions
 
 
-def _ask(
+def ask(
     command: Sequence[str | Path], request: Mapping[str, Any], given: pd.DataFrame, limit_s: float | None
 ) -> pd.DataFrame:
-    """Run a program on a table and return the table that it makes."""
+    """Run a program on a table and return the table that it makes.
+
+    Args:
+        command: what to run, without the folder.
+        request: what the program reads beside the table; `rows` where their number is fixed.
+        given: the table.
+        limit_s: longest time, in seconds; None for any.
+
+    Raises:
+        PeerFailed: there is no such table.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         given.to_csv(folder / "given.csv", index=False)
@@ -243,7 +257,7 @@ def _ask(
             answer = pd.read_csv(folder / "made.csv", keep_default_na=False, na_values=[""])
         except (ValueError, OSError) as problem:
             raise PeerFailed(f"its table cannot be read ({cause_of(problem)})") from None
-    if len(answer) != request["rows"]:
+    if len(answer) != request.get("rows", len(answer)):  # how many visits a program of visits makes, it decides
         raise PeerFailed(f"it returned {len(answer)} rows instead of {request['rows']}")
     return answer
 

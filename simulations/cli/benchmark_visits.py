@@ -10,6 +10,7 @@ from simulations.cli.benchmark import (
     Data,
     Epsilons,
     Out,
+    Peers,
     Processes,
     Seeds,
     StudyFile,
@@ -32,6 +33,7 @@ def visits(
     epsilons: Epsilons = "3,10",
     seeds: Seeds = "0,1,2",
     processes: Processes = None,
+    peers: Peers = None,
     out: Out = OUT,
 ) -> None:
     """Measure synthetic visits; write visits.csv and visits.md.
@@ -41,6 +43,7 @@ def visits(
     """
     with err_console.status("Loading..."):
         from simulations.benchmark.pages import write_summary
+        from simulations.benchmark.peers import PeerEnvironment
         from simulations.benchmark.questions import CaseOptions
         from simulations.benchmark.runner import CaseWork, cases_of, default_processes
         from simulations.benchmark.visits.arms import VISIT_ARMS
@@ -52,6 +55,6 @@ def visits(
     sources = visit_sources(data, parse_names(tables), study)
     names = parse_names(arms) or tuple(VISIT_ARMS)
     cases = cases_of(sources, names, parse_epsilons(epsilons), parse_seeds(seeds), among=VISIT_ARMS)
-    work = CaseWork(VISITS, CaseOptions(processes or default_processes()), quiet)
+    work = CaseWork(VISITS, CaseOptions(processes or default_processes(), PeerEnvironment(peers)), quiet)
     write = partial(write_summary, out, VISITS, cases, render=visits_markdown)
     run_and_show(sources, cases, out, work, write)

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from common.evaluation.visits.histories import OrderedVisits, VisitLayout, bootstrap_of
+from common.seeds import seed_for
 from common.study.schema import DERIVED
 from common.tables.raw import as_text
-from common.tables.visits import visit_rows
+from common.tables.visits import moment, visit_rows
 from simulations.benchmark.arms import BenchmarkArm
+from simulations.benchmark.peers import PAR_PACKAGE, PROGRAM, ask, python_with
 from simulations.benchmark.synthesis import GAN, Sections, SynthesisResult, SynthesisTask, federate_parts, federated
 from simulations.benchmark.visits.wide import flatten, unflatten, wide_study
 
@@ -65,6 +68,35 @@ def whole_histories(task: SynthesisTask, *, hospitals: int, settings: Sections) 
     return replace(result, synthetic=visit_rows(as_text(result.synthetic), declared))
 
 
+def par(task: SynthesisTask) -> SynthesisResult:
+    """Run PAR of SDV on the training visits: every column is a context of the patient or a part of the sequence."""
+    declared = task.study.declared
+    assert declared.patient is not None, "a study of visits"
+    assert declared.time is not None, "a study of visits"
+    columns = [column for column in declared.columns if column.name != declared.time]
+    numbers = [declared.time, *(column.name for column in task.study.table.with_grid)]
+    given = task.train[[declared.patient, declared.time, *(column.name for column in columns)]].copy()
+    for name in given:
+        if name in numbers:
+            given[name] = pd.Series([moment(cell) for cell in given[name]], given.index)
+        else:
+            given[name] = "=" + given[name]  # so that a label that looks like a number stays one
+    request = {
+        "program": "par",
+        "patients": int(given[declared.patient].nunique()),
+        "seed": seed_for(task.seed, "peer", "par") % 2**31,
+        "patient": declared.patient,
+        "time": declared.time,
+        "context": [column.name for column in columns if column.per == "patient"],
+        "numbers": numbers,
+    }
+    command: list[str | Path] = [python_with(PAR_PACKAGE, task.peers.folder), "-I", PROGRAM]
+    made = as_text(ask(command, request, given, task.peers.limit_s))
+    for name in made.columns.difference(numbers):
+        made[name] = made[name].str.removeprefix("=")
+    return SynthesisResult(visit_rows(made, declared))
+
+
 def _private(run: Callable[..., SynthesisResult], label: str, hospitals: int, settings: Sections) -> BenchmarkArm:
     """Return the arm of hospitals that each promise epsilon to their patients.
 
@@ -83,5 +115,6 @@ VISIT_ARMS: dict[str, BenchmarkArm] = {
     "histories-4": _private(whole_histories, "whole histories, 4 random hospitals, shared noise", 4, SHARED),
     "flattened": _private(flattened, "flattened to one wide row, centralized", 1, {}),
     "flattened-gan": _private(flattened, "flattened, the GAN instead of the maximum-entropy model", 1, GAN),
+    "par": BenchmarkArm(par, "PAR (SDV), centralized, NOT private", "none"),
     "flattened-4": _private(flattened, "flattened, 4 random hospitals, shared noise", 4, SHARED),
 }

@@ -52,7 +52,7 @@ def measure_visits(source: TableSource, case: Case, options: CaseOptions) -> dic
     """Train the case's arm on its split and measure the visits that it makes."""
     split = PatientSplit.of(source, case, options)
     arm = VISIT_ARMS[case.arm]
-    synthesized, costs = with_costs(lambda: arm.run(SynthesisTask(split.train, split.study, case.seed)))
+    synthesized, costs = with_costs(lambda: arm.run(SynthesisTask(split.train, split.study, case.seed, options.peers)))
     train, test, synthetic = (measured_visits(rows, split.study) for rows in (split.train, split.test, synthesized))
     analysis = VisitAnalysis.of(train, test, synthetic, layout_of(split.study))
     values = {key: None if value is None else round(value, 4) for key, value in visit_values(analysis).items()}
