@@ -228,16 +228,13 @@ def installed(python: Path) -> dict[str, str]:
 def ask(
     command: Sequence[str | Path], request: Mapping[str, Any], given: pd.DataFrame, limit_s: float | None
 ) -> pd.DataFrame:
-    """Run a program on a table and return the table that it makes.
+    """Run a program on a table and return the table that it makes, or raise `PeerFailed`.
 
     Args:
         command: what to run, without the folder.
         request: what the program reads beside the table; `rows` where their number is fixed.
         given: the table.
         limit_s: longest time, in seconds; None for any.
-
-    Raises:
-        PeerFailed: there is no such table.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -172,14 +172,7 @@ def _measure(
     parts = {name: (shard.training, shard.holdout) for name, shard in opened.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     if study.has_visits:
-        rows = visit_rows(joined_visits(out, study.declared), study.declared)
-        before = table_before_rounds(model, out, int((rows[VISIT] == "1").sum()))
-        real, unseen = (with_patient_and_time(table, study) for table in (train, holdout))
-        analysis = VisitAnalysis.of(real, unseen, measured_visits(rows, study), layout_of(study))
-        if before is None:
-            return assess_visits(analysis)
-        without = VisitAnalysis.of(real, unseen, with_patient_and_time(before, study), layout_of(study))
-        return assess_visits(analysis, before_rounds=without)
+        return _measure_visits(model, out, train, holdout)
     owners = [np.repeat(np.array(list(parts), dtype=object), [len(pair[k]) for pair in parts.values()]) for k in (0, 1)]
     raw = read_images(read_table(out / "synthetic.csv"), study.images, out, "synthetic.csv")
     synthetic = conform(raw, study.table)
@@ -214,6 +207,25 @@ def _image_cells(study: Study, shards: Sequence[Shard], raw: pd.DataFrame) -> li
         np.concatenate(sides) for sides in zip(*((s.training_images, s.holdout_images) for s in shards), strict=True)
     ]
     return [*real, *(raw[image.name].to_numpy(dtype=object) for image in study.images)]
+
+
+def _measure_visits(model: Model, out: Path, train: pd.DataFrame, holdout: pd.DataFrame) -> VisitEvidence:
+    """Measure the visits of a finished run, and those that it gives without its training rounds, where it had any.
+
+    Args:
+        model: the model that the run released.
+        out: folder of the run.
+        train, holdout: conformed visits of all hospitals.
+    """
+    study, layout = model.study, layout_of(model.study)
+    rows = visit_rows(joined_visits(out, study.declared), study.declared)
+    before = table_before_rounds(model, out, int((rows[VISIT] == "1").sum()))
+    real, unseen = (with_patient_and_time(table, study) for table in (train, holdout))
+    analysis = VisitAnalysis.of(real, unseen, measured_visits(rows, study), layout)
+    if before is None:
+        return assess_visits(analysis)
+    without = VisitAnalysis.of(real, unseen, with_patient_and_time(before, study), layout)
+    return assess_visits(analysis, before_rounds=without)
 
 
 def table_before_rounds(model: Model, out: Path, rows: int) -> pd.DataFrame | None:
