@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from client.shard import Shard
-from common.arrays import Weights
 from common.columns.base import Texts
 from common.errors import StudyError
 from common.evaluation.assessment import Assessment, assess
@@ -29,25 +28,22 @@ from common.evaluation.visits.analysis import VisitAnalysis
 from common.evaluation.visits.evidence import VisitEvidence, assess_visits
 from common.evaluation.visits.from_study import layout_of, measured_visits, with_patient_and_time
 from common.ledger.ledger import History
-from common.model import MODEL, Model, load_model, release_seed
+from common.model import MODEL, Model, load_model
 from common.planning.choice import choose
 from common.planning.explain import about_rounds
-from common.planning.phases import PublicRun, measurements_of
-from common.planning.plan import CLASSES, Plan
+from common.planning.plan import Plan
 from common.run_events.events import Emit, ignore
 from common.seeds import seed_for
 from common.study.rules import warnings_of_rules
 from common.study.schema import VISIT
 from common.study.study import Study
-from common.synthesizers.registry import make_synthesizer
-from common.synthesizers.schedule import FIT
 from common.system.folder import RunFolder
-from common.tables.conforming import conform, format_table
+from common.tables.conforming import conform
 from common.tables.formats import read_table
 from common.tables.image_files import read_images
 from common.tables.visit_tables import joined_visits
 from common.tables.visits import visit_rows
-from server.run.checkpoints import FOLDER
+from simulations.federation.before_rounds import table_before_rounds
 from simulations.federation.charges import charges_of
 from simulations.federation.prepare import prepare
 from simulations.federation.sites import Shards, open_shards
@@ -226,32 +222,6 @@ def _measure_visits(model: Model, out: Path, train: pd.DataFrame, holdout: pd.Da
         return assess_visits(analysis)
     without = VisitAnalysis.of(real, unseen, with_patient_and_time(before, study), layout)
     return assess_visits(analysis, before_rounds=without)
-
-
-def table_before_rounds(model: Model, out: Path, rows: int) -> pd.DataFrame | None:
-    """Return the table that the run's generator gives before its training rounds; None for a run that had none.
-
-    Args:
-        model: the model that the run released.
-        out: folder of a finished simulation.
-        rows: number of rows of the table, of patients where rows are visits.
-    """
-    fitted = RunFolder(out).read_arrays(f"{FOLDER}/{FIT}.safetensors") if model.plan.rounds else None
-    if model.plan.vector(CLASSES) is not None:
-        fitted = {**weights_without_classes(model)}
-    if fitted is None:
-        return None
-    table = replace(model, weights=fitted).sample(rows, release_seed(model.study))
-    return conform(format_table(table, model.study.table), model.study.table)
-
-
-def weights_without_classes(model: Model) -> Weights:
-    """Return the weights that a VAE's fit gives to the counts without latent classes: post-processing, without cost."""
-    public, study = PublicRun(model.study, model.plan, model.released), model.study
-    measurements = measurements_of(public)
-    assert measurements is not None, "a VAE is fitted to marginals"
-    synthesizer = make_synthesizer(study.synthesizer, public.encoder)
-    return synthesizer.fit({}, replace(measurements, classes=None), seed_for(study.seed, "fit"), rounds=0)
 
 
 def rows_of_class(model: Model, synthetic: pd.DataFrame) -> DrawClass | None:

@@ -19,8 +19,9 @@ from common.study.sections import HospitalFacts
 from common.tables.checking import check_table
 from common.tables.conforming import conform
 from common.tables.formats import read_table
+from simulations.federation.before_rounds import table_before_rounds
 from simulations.federation.prepare import prepare
-from simulations.federation.report import Result, table_before_rounds
+from simulations.federation.report import Result
 from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
 
