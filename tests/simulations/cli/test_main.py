@@ -106,7 +106,8 @@ def test_a_table_with_misfits_is_simulated_with_notices(study: Path, tmp_path: P
         return table
 
     table, out = one_table(tmp_path, spoil), tmp_path / "out"
-    result = fedsynth("simulate", "--study", study, "--data", table, ONE_EACH, "--hospitals", 2, "--out", out)
+    options = (ONE_EACH, "--hospitals", 2, "--no-report")
+    result = fedsynth("simulate", "--study", study, "--data", table, *options, "--out", out)
     assert result.exit_code == 0, output_of(result)
     for _, _, words in MISFITS.values():
         assert words in output_of(result)
@@ -218,7 +219,7 @@ def test_a_full_output_folder_needs_force(study: Path, shards: Path, tmp_path: P
     assert refused.exit_code == 2
     assert "--force" in output_of(refused)
     assert (out / "run.json").read_text() == "{}"
-    forced = fedsynth("simulate", "--study", study, "--data", shards, ONE_EACH, "--out", out, "--force")
+    forced = fedsynth("simulate", "--study", study, "--data", shards, ONE_EACH, "--no-report", "--out", out, "--force")
     assert forced.exit_code == 0
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
 
@@ -253,6 +254,7 @@ def test_a_table_is_split_by_a_column_that_is_left_out(study: Path, tmp_path: Pa
         "site",
         "--rows",
         50,
+        "--no-report",
         "--out",
         tmp_path / "out",
     )
