@@ -22,8 +22,11 @@ from common.tables.nifti import read_nifti
 Reader = Callable[[Path, int | None, ImageFiles], Picture]
 """Returns the image of a file: its frame, slice or entry of that number from 0, None where the cell names none."""
 
-GRAY, COLOR, DEEP = ("L", "1"), ("RGB", "RGBA", "P", "CMYK", "YCbCr"), ("I", "I;16", "I;16B", "I;16L")
-"""Modes of pictures in Pillow: 8 bits of gray, color, and more bits of gray."""
+GRAY, DEEP = ("L", "LA", "1"), ("I", "I;16", "I;16B", "I;16L")
+"""Modes of pictures in Pillow: at most 8 bits of gray, and more bits of gray. All others are in color."""
+
+OPAQUE = 255
+"""Alpha of a pixel that hides what is behind it."""
 
 
 def reader_of(file: Path) -> Reader:
@@ -84,14 +87,18 @@ def _picture(file: Path, number: int | None, files: ImageFiles) -> Picture:
 
 
 def _gray(picture: Any, files: ImageFiles) -> Pixels:
+    if picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema()[0] < OPAQUE:
+        raise ImageProblem("is an image with transparent pixels; save it with an opaque background")
     if picture.mode in GRAY:
         return np.asarray(picture.convert("L"), dtype=np.uint8)
-    if picture.mode in COLOR:
+    if picture.mode not in DEEP:
         return files.from_color(np.asarray(picture.convert("RGB"), dtype=np.uint8))
-    if picture.mode in DEEP and files.window is not None:
-        return files.gray(np.asarray(picture), files.window)
-    remedy = "declare `window` in site.toml, or convert it" if picture.mode in DEEP else "convert it"
-    raise ImageProblem(f"is an image of mode {picture.mode}, not 8 bits of gray; {remedy}")
+    if files.window is None:
+        raise ImageProblem(
+            "is an image of 16 bits of gray; declare `window`, the values of black and white, in site.toml, or convert "
+            "it to 8 bits"
+        )
+    return files.gray(np.asarray(picture), files.window)
 
 
 READERS: dict[str, Reader] = {

@@ -13,7 +13,7 @@ from common.images.cells import Pixels, pixels_of, pixels_text
 from common.images.png import png_of
 from common.tables import image_files, image_readers
 from common.tables.image_files import ImageColumn, read_images
-from common.tables.image_settings import ImageFiles
+from common.tables.image_settings import LUMA, ImageFiles
 
 SIZE = (8, 9)
 FILM = np.arange(72, dtype=np.uint8).reshape(SIZE)
@@ -167,6 +167,55 @@ class TestReading:
         ):
             with pytest.raises(DataError, match=message):
                 read(folder, name)
+
+
+COLOR = np.stack([FILM, 2 * FILM, FILM], axis=2)
+OPAQUE, CLEAR = np.full(SIZE, 255, dtype=np.uint8), np.arange(72, dtype=np.uint8).reshape(SIZE)
+DEEP = FILM.astype(np.uint16) * 257  # 16 bits: level v of 255 is 257 v of 65,535
+LUMA_OF_COLOR = np.rint(0.413 * FILM + 0.587 * 2 * FILM)  # .299 + .114 = .413
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "expected"),
+    [
+        (COLOR, {}, 'in color; convert it to gray, or declare color = "convert"'),
+        (COLOR, {"color": "convert"}, LUMA_OF_COLOR),
+        (np.stack([FILM] * 3, axis=2), {"color": "convert"}, FILM),  # gray, saved with three equal channels
+        (np.dstack([COLOR, OPAQUE]), {"color": "convert"}, LUMA_OF_COLOR),
+        (np.dstack([COLOR, CLEAR]), {"color": "convert"}, "transparent pixels; save it with an opaque background"),
+        (np.dstack([FILM, OPAQUE]), {}, FILM),
+        (np.dstack([FILM, CLEAR]), {}, "transparent pixels; save it with an opaque background"),
+        (DEEP, {}, "of 16 bits of gray; declare `window`, the values of black and white, in site.toml"),
+        (DEEP, {"window": (0, 65535)}, FILM),
+        (FILM > 35, {}, 255 * (FILM > 35)),  # one bit
+    ],
+)
+def test_kinds_of_png_become_gray_or_are_refused(
+    tmp_path: Path, values: np.ndarray, settings: dict[str, object], expected: np.ndarray | str
+) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.fromarray(values).save(tmp_path / "a.png")
+    column = ImageColumn("film", ImageFiles.model_validate({"folder": tmp_path, "size": SIZE, **settings}), "north")
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            column.texts(["a.png"])
+    else:
+        assert (pixels_of(column.texts(["a.png"])[0], SIZE)[0] == expected).all()
+
+
+def test_palette_png_counts_as_color(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    palette = pillow.fromarray(COLOR).quantize(8)
+    palette.save(tmp_path / "a.png")
+    palette.save(tmp_path / "hole.png", transparency=0)
+    files = ImageFiles(folder=tmp_path, size=SIZE)
+    with pytest.raises(DataError, match="in color"):
+        ImageColumn("film", files, "north").texts(["a.png"])
+    column = ImageColumn("film", files.model_copy(update={"color": "convert"}), "north")
+    gray = pixels_of(column.texts(["a.png"])[0], SIZE)[0]
+    assert (gray == np.rint(np.asarray(palette.convert("RGB")) @ np.array(LUMA))).all()
+    with pytest.raises(DataError, match="transparent pixels"):
+        column.texts(["hole.png"])
 
 
 def test_a_problem_of_many_rows_is_one_line_without_a_path(tmp_path: Path) -> None:
