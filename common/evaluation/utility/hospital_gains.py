@@ -33,6 +33,11 @@ ANSWERS: dict[Answer, str] = {
 }
 """The answers as sentences begin with them, in the order in which they are given."""
 
+Way = Literal["own rows", "own and synthetic rows", "synthetic rows alone"]
+
+WAYS: tuple[Way, ...] = ("own rows", "own and synthetic rows", "synthetic rows alone")
+"""What a hospital can train on."""
+
 MOST_HOSPITALS = 10
 """Most hospitals that are measured: those with the fewest rows, which have the most to gain."""
 
@@ -52,6 +57,9 @@ class HospitalGain:
             alone; None where its held-out patients have one class.
         gain: `auroc_both` minus `auroc_own`, paired by patient.
         answer: whether taking part helps, as far as the interval of the gain shows.
+        best: the way of the largest AUROC; the first of `WAYS` among equal ones.
+        lead: its AUROC minus that of the second best, paired by patient. The same patients choose the two, so the
+            lead is larger than on other patients.
     """
 
     name: str
@@ -63,6 +71,8 @@ class HospitalGain:
     auroc_synthetic: Estimate | None
     gain: Estimate | None
     answer: Answer
+    best: Way | None
+    lead: Estimate | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +134,7 @@ def _gain(
     truth = core.truth[hospital.tested]
     classes = scored_classes(truth, known)
     if len(set(truth)) < 2 or not classes:
-        return HospitalGain(name, rows, patients, None, None, None, None, None, "cannot be tested")
+        return HospitalGain(name, rows, patients, None, None, None, None, None, "cannot be tested", None, None)
     own = data.train.iloc[hospital.trained[sampled_rows(rows, MOST_TRAINED, "own")]]
     held_out = features(data.holdout.iloc[hospital.tested], data.numeric, without=[data.target])
     trained = train_both(_examples(data, own), synthetic, held_out, data.numeric)
@@ -135,8 +145,10 @@ def _gain(
     )
     gain = both.minus(alone)
     answer: Answer = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "no difference shown"
+    best, second = sorted(zip(WAYS, (alone, both, without), strict=True), key=lambda way: -way[1].value)[:2]
     scores = (alone.estimate(), both.estimate(), without.estimate(), gain)
-    return HospitalGain(name, rows, patients, trained.factor, *scores, answer)
+    lead = best[1].minus(second[1])
+    return HospitalGain(name, rows, patients, trained.factor, *scores, answer, best[0], lead)
 
 
 def nothing_learned(patients: int) -> Prediction:

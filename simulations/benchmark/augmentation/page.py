@@ -16,7 +16,11 @@ AUROC on held-out real rows of a logistic regression that a hospital with few pa
 them with the rarest outcome: on its own rows, on these and synthetic rows of the federation, and on synthetic rows
 alone. Mean over split seeds of the mean over {DRAWS} such hospitals; in brackets, where 95 % of the hospitals of a
 split are. Gain: the second minus the first, ± half of the 95 % interval of its mean over split seeds (Student's t).
-Helped: fraction of hospitals to which the synthetic rows brought anything."""
+Helped: fraction of hospitals to which the synthetic rows brought anything. Best: what reaches the highest mean AUROC,
+and its mean lead over the second best, paired by split seed, ± half of the 95 % interval."""
+
+WAYS = {"own": "own rows", "both": "own and synthetic", "alone": "synthetic alone"}
+"""What a hospital can train on, as the page names it."""
 
 
 TOO_FEW = "not measured: no more training rows"
@@ -42,11 +46,10 @@ def _table(rows: pd.DataFrame) -> str:
             "epsilon",
             "seeds",
             "own patients",
-            "own rows",
-            "own and synthetic",
-            "synthetic alone",
+            *WAYS.values(),
             "gain",
             "helped",
+            "best",
         ]
     ]
     for arm in ordered_arms(rows.arm, {}):
@@ -57,12 +60,13 @@ def _table(rows: pd.DataFrame) -> str:
                 key_cells = [label_of(arm), f"{epsilon:g}" if epsilon else "-", str(len(known)), str(size)]
                 if known.empty:
                     synthetic = f"{cases.synthetic.mean():.3f}"
-                    lines.append([*key_cells, TOO_FEW, TOO_FEW, synthetic, "not measured", "not measured"])
+                    lines.append([*key_cells, TOO_FEW, TOO_FEW, synthetic, *["not measured"] * 3])
                     continue
                 lines.append([
                     *key_cells, *(_ranged(known, f"{way}_{size}") for way in ("own", "both")),
                     f"{known.synthetic.mean():.3f}",
                     str(SeedMean.of(list(known[f"gain_{size}"]))), f"{known[f'helped_{size}'].mean():.0%}",
+                    _best(known, size),
                 ])  # fmt: skip
     return table_of(lines)
 
@@ -71,3 +75,15 @@ def _ranged(cases: pd.DataFrame, name: str) -> str:
     """Return a mean over seeds, and the mean limits of a split's hospitals in brackets."""
     value, low, high = (cases[name + end].mean() for end in ("", "_low", "_high"))
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _best(cases: pd.DataFrame, size: int) -> str:
+    """Return which way reaches the highest mean, and by how much it leads the second; the first among equal ones.
+
+    Args:
+        cases: one row for each split seed.
+        size: patients of the hospital.
+    """
+    reached = {"own": cases[f"own_{size}"], "both": cases[f"both_{size}"], "alone": cases["synthetic"]}
+    best, second = sorted(reached, key=lambda way: -reached[way].mean())[:2]
+    return f"{WAYS[best]}, by {SeedMean.of(list(reached[best] - reached[second]))} over {WAYS[second]}"

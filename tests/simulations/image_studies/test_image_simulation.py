@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.evaluation.attacks.images import IMAGE_ATTACKS
 from common.images.png import pixels_of_png
 from common.inference.datasets import facts_of, read_datasets, write_datasets
 from common.model import MODEL, load_model, load_public
@@ -69,6 +70,24 @@ class TestRun:
     def test_hospitals_are_charged_what_the_study_allows(self, run: Path) -> None:
         record = json.loads((run / "run.json").read_text())
         assert all(hospital["epsilon"] <= 3.0 for hospital in record["hospitals"].values())
+
+
+@pytest.mark.slow
+def test_report_of_a_whole_run_is_about_its_images(tmp_path: Path) -> None:
+    study = images_study(synthesizer=SETTINGS, evaluation={"holdout_fraction": 0.3})
+    tables = {name: images_table(100, seed) for seed, name in enumerate(("north", "south", "west"))}
+    simulate(prepare(study, tables), tmp_path / "run", Options())
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["images"]["images"] > 0
+    assert report["images"]["trained_on_synthetic"]["value"] > 0.8  # left and right half tell the classes apart
+    assert set(IMAGE_ATTACKS) <= {attack["name"] for attack in report["privacy"]["attacks"]}
+    hospitals = report["prediction"]["taking_part"]
+    assert [hospital["name"] for hospital in hospitals] == list(tables)
+    assert all((hospital["best"] is None) == (hospital["lead"] is None) for hospital in hospitals)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert all(attack.title in page for attack in IMAGE_ATTACKS.values())
+    assert "Does taking part help a hospital?" in page
 
 
 def test_digits_ship_with_their_study() -> None:

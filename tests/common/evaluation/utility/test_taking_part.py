@@ -10,7 +10,14 @@ from common.evaluation.measures.analysis import Analysis
 from common.evaluation.report.html import page_template
 from common.evaluation.statistics.data import EvaluationData, HospitalLabels
 from common.evaluation.statistics.intervals import Estimate
-from common.evaluation.utility.hospital_gains import MOST_HOSPITALS, THIS, HospitalGain, gains_by_answer, hospital_gains
+from common.evaluation.utility.hospital_gains import (
+    MOST_HOSPITALS,
+    THIS,
+    WAYS,
+    HospitalGain,
+    gains_by_answer,
+    hospital_gains,
+)
 from common.evaluation.utility.taking_part import FACTORS, USUAL, Examples, chosen_factor, row_weights, train_both
 from common.evaluation.utility.train_on_synthetic import Predictions, value_on_held_out
 from tests.testbeds.evaluation_tables import TARGET, heart, heart_data
@@ -86,6 +93,18 @@ class TestHospitals:
         assert small.auroc_own is not None
         assert small.gain.value == pytest.approx(small.auroc_both.value - small.auroc_own.value)
 
+    def test_best_way_leads_the_second(self, data: EvaluationData, core: Predictions) -> None:
+        for gain in hospital_gains(data, core):
+            scores = (gain.auroc_own, gain.auroc_both, gain.auroc_synthetic)
+            ordered = sorted(
+                ((score.value, way) for score, way in zip(scores, WAYS, strict=True) if score is not None),
+                key=lambda scored: -scored[0],
+            )
+            assert gain.best == ordered[0][1]
+            assert gain.lead is not None
+            assert gain.lead.value == pytest.approx(ordered[0][0] - ordered[1][0])
+            assert gain.lead.low <= gain.lead.value <= gain.lead.high
+
     def test_held_out_patients_of_one_class_test_nothing(self, data: EvaluationData, core: Predictions) -> None:
         assert data.hospitals is not None
         owners = np.where(data.holdout[TARGET] == "yes", "small", "large").astype(object)
@@ -111,15 +130,18 @@ class TestHospitals:
         assert gains_by_answer([large, small, helped]) == [("It helps", ["third"]), ("It harms", ["large", "small"])]
 
     def test_page_says_it_per_hospital(self) -> None:
-        own, both, alone, gain = (Estimate(value, value - 0.1, value + 0.1, 20) for value in (0.7, 0.9, 0.88, 0.2))
+        own, both, alone, gain, lead = (
+            Estimate(value, value - 0.1, value + 0.1, 20) for value in (0.7, 0.9, 0.88, 0.2, 0.02)
+        )
         found = (
-            HospitalGain("north", 80, 20, 4.0, own, both, alone, gain, "helps"),
-            HospitalGain("south", 8, 2, None, None, None, None, None, "cannot be tested"),
+            HospitalGain("north", 80, 20, 4.0, own, both, alone, gain, "helps", WAYS[1], lead),
+            HospitalGain("south", 8, 2, None, None, None, None, None, "cannot be tested", None, None),
         )
         page = page_template("taking_part.html.jinja").render(
-            prediction={"taking_part": found}, evidence={"target": "ill"}, gains=gains_by_answer(found),
+            prediction={"taking_part": found}, evidence={"target": "ill", "images": None}, gains=gains_by_answer(found),
             usual_factor="4", run=None,
         )  # fmt: skip
         assert "<strong>It helps</strong>: north." in page
         assert "+0.20 (+0.10 to +0.30)" in page
+        assert '<td>own and synthetic rows</td><td class="number">+0.02 (-0.08 to +0.12)</td>' in page
         assert "held-out patients of one class</td><td>cannot be tested" in page

@@ -73,9 +73,22 @@ def test_page_lists_sizes_that_were_measured() -> None:
             row[name] = float("nan")
     frame = pd.DataFrame([row], columns=list(AUGMENTATION.columns))
     text = augmentation_markdown(frame, [Case("heart", "central", 3.0, 0)], [])
-    assert "| 50 | 0.250 (0.250 to 0.250) | 0.250 (0.250 to 0.250) | 0.250 | 0.250 | 25% |" in text
-    assert f"| 0 | 100 | {TOO_FEW} | {TOO_FEW} | 0.250 | not measured | not measured |" in text
+    measured = "| 50 | 0.250 (0.250 to 0.250) | 0.250 (0.250 to 0.250) | 0.250 | 0.250 | 25% "
+    assert measured + "| own rows, by 0.000 over own and synthetic |" in text
+    assert f"| 0 | 100 | {TOO_FEW} | {TOO_FEW} | 0.250 | not measured | not measured | not measured |" in text
     assert "| heart | centralized | 3 / 0 | not run yet |" in text
+
+
+def test_page_says_what_did_best_and_its_lead() -> None:
+    common = {"table": "heart", "arm": "bootstrap", "epsilon": 0.0} | dict.fromkeys(MEASURED, 0.5)
+    rows = [
+        common | {"seed": seed, "both_20": 0.8, "synthetic": alone, "own_50": 0.9}
+        for seed, alone in ((0, 0.7), (1, 0.6))
+    ]
+    text = augmentation_markdown(pd.DataFrame(rows, columns=list(AUGMENTATION.columns)), [], [])
+    # leads of .1 and .2: mean .15, t(1) = 12.706 times .0707 / sqrt 2 = .05
+    assert "own and synthetic, by 0.150 ± 0.635 over synthetic alone |" in text
+    assert "own rows, by 0.250 ± 0.635 over synthetic alone |" in text  # of 50 patients: leads of .2 and .3
 
 
 @pytest.mark.slow
