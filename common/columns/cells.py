@@ -69,7 +69,7 @@ STANDARD = re.compile(
 )
 """A date or time as ISO 8601, databases and typed files write it, maybe with its offset from UTC."""
 
-OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.ASCII)
+OFFSET = re.compile(r"(?:Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)$", re.ASCII)
 """The offset from UTC at the end of a format."""
 
 

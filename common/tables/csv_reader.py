@@ -22,7 +22,8 @@ from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
 MOST_CHARACTERS = 2**26
-"""Most characters of a record, which bounds the memory that an unpaired quotation mark or an archive of zeros takes."""
+"""Most characters of a record, and of the records of a part but its last one. This bounds the memory that an unpaired
+quotation mark, an archive of zeros or very many columns take."""
 
 csv.field_size_limit(MOST_CHARACTERS + 1)
 """With Python's limit of a cell, 131,072 characters, one patient's long note would make a file unreadable."""
@@ -61,11 +62,12 @@ def csv_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Rea
     number = dialect.number_reader()
     try:
         with io.TextIOWrapper(open_file(), encoding=dialect.encoding, newline="") as text:
-            records = iter(CsvRecords(text, dialect))
+            reader = CsvRecords(text, dialect)
+            records = iter(reader)
             header = next(records, [])
             refuse_repeated(header)
             indices = indices_of(header, columns)
-            for chunk in chunks(lambda: list(islice(records, rows))):
+            for chunk in chunks(lambda: _some(reader, records, rows)):
                 yield _part(chunk, len(header), indices, number)
     except (csv.Error, UnicodeError):
         _refuse_malformed(open_file, dialect)
@@ -104,10 +106,11 @@ class CsvRecords:
 
     Attributes:
         line: number of the line where the latest record starts, from 1; where a footer is skipped, of one after it.
+        length: characters of that record.
     """
 
     def __init__(self, text: TextIO, dialect: Dialect) -> None:
-        self._dialect, self._before, self.line, self._length = dialect, 0, 1, 0
+        self._dialect, self._before, self.line, self.length = dialect, 0, 1, 0
         self._reader = csv.reader(self._lines(text), delimiter=dialect.separator, quotechar=dialect.quote, strict=True)
 
     def _lines(self, text: TextIO) -> Iterator[str]:
@@ -118,8 +121,8 @@ class CsvRecords:
                 self._before += 1
                 continue
             is_before = is_before and not line.strip()
-            self._length += len(line)
-            if self._length > MOST_CHARACTERS:
+            self.length += len(line)
+            if self.length > MOST_CHARACTERS:
                 raise DataError(
                     f"the record that starts in line {self.line} has more than {MOST_CHARACTERS} characters; shorten "
                     "it, or see whether quotation marks pair up there"
@@ -133,7 +136,7 @@ class CsvRecords:
     def _records(self) -> Iterator[list[str]]:
         comment = self._dialect.comment
         while True:
-            self.line, self._length = self._before + self._reader.line_num + 1, 0
+            self.line, self.length = self._before + self._reader.line_num + 1, 0
             record = next(self._reader, None)
             if record is None:
                 return
@@ -152,6 +155,23 @@ def _without_last(records: Iterator[list[str]], footer: int) -> Iterator[list[st
     for record in records:
         held.append(record)
         yield held.popleft()
+
+
+def _some(reader: CsvRecords, records: Iterator[list[str]], rows: int) -> list[list[str]]:
+    """Return the next records: at most this many, and no further one after `MOST_CHARACTERS`.
+
+    Args:
+        reader: what reads them.
+        records: its records.
+        rows: most records.
+    """
+    chunk, characters = list[list[str]](), 0
+    for record in islice(records, rows):
+        chunk.append(record)
+        characters += reader.length
+        if characters > MOST_CHARACTERS:
+            break
+    return chunk
 
 
 def _part(

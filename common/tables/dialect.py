@@ -43,7 +43,7 @@ _POINT_NUMBER = re.compile(rf"{_START}\d+\.\d+{_END}")
 OTHER_FORMATS = {
     b"PK\x03\x04": "an Excel workbook or a zip archive",
     b"\xd0\xcf\x11\xe0": "an Excel workbook of before 2007",
-    b"PAR1": "Parquet",
+    b"PAR1\x15": "Parquet",  # a first column may be named PAR1
     b"\x1f\x8b": "gzip",
     b"SQLite format 3": "an SQLite database",
     b"$FL2": "SPSS",

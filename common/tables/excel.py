@@ -24,7 +24,7 @@ MOST_ROWS = 2**20
 MOST_CHARACTERS = 32_767
 """Most characters of a cell; Excel writes no more."""
 
-MOST_UNPACKED, MOST_PACKED = 2**26, 200
+MOST_UNPACKED, MOST_PACKED = 2**24, 200
 """Bytes of a part of a workbook above which it may be at most this many times as long as it is packed."""
 
 
@@ -83,12 +83,9 @@ def _workbook_parts(
         header = next(records, (0, []))[1]
         _check_header(header)
         indices = indices_of(header, columns)
-        for chunk in chunks(lambda: list(islice(records, rows))):
-            for line, record in chunk:
-                if any(record[len(header) :]):
-                    remedy = "remove them" if len(header) > 1 else "remove the rows above the header"
-                    raise DataError(f"row {line} has cells beyond the {len(header)} columns of the header; {remedy}")
-            yield _part([record for _, record in chunk], indices)
+        within = _within(records, len(header))
+        for chunk in chunks(lambda: list(islice(within, rows))):
+            yield _part(chunk, indices)
     finally:
         workbook.close()
 
@@ -109,13 +106,26 @@ def _sheet(workbook: Any, name: str | None) -> Any:
 
 
 def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and cells of every row that is not empty."""
-    for line, row in enumerate(sheet.iter_rows(), start=1):
+    """Yield number and cells of every row that is not empty, without the empty cells at its end."""
+    for line, row in enumerate(sheet.iter_rows(), start=1):  # also yields what lies between two rows
+        if line > MOST_ROWS:
+            raise DataError(f"a row has a number above {MOST_ROWS}, the most of a sheet; save it again in Excel")
         record = [_text(cell) for cell in row]
+        while record and not record[-1]:
+            record.pop()
         if any(len(text) > MOST_CHARACTERS for text in record):
             raise DataError(f"row {line} has a cell of more than {MOST_CHARACTERS} characters; shorten it, or save CSV")
-        if any(record):
+        if record:
             yield line, record
+
+
+def _within(records: Iterator[tuple[int, list[str]]], fields: int) -> Iterator[list[str]]:
+    """Yield the cells of every row. Raises `DataError` for one with more cells than the header has fields."""
+    for line, record in records:
+        if len(record) > fields:
+            remedy = "remove them" if fields > 1 else "remove the rows above the header"
+            raise DataError(f"row {line} has cells beyond the {fields} columns of the header; {remedy}")
+        yield record
 
 
 def _text(cell: Any) -> str:
@@ -127,16 +137,14 @@ def _text(cell: Any) -> str:
 
 
 def _check_header(header: list[str]) -> None:
-    """Raise `DataError` for a column without a name or with one that another has; cut empty cells at the end."""
-    while header and not header[-1]:
-        header.pop()
+    """Raise `DataError` for a column without a name or with one that another has."""
     for index, name in enumerate(header, start=1):
         if not name:
             raise DataError(f"column {index} has no name in the first row; give it one, or remove the rows above")
     refuse_repeated(header)
 
 
-def _part(records: list[list[str]], indices: dict[str, int]) -> Part:
+def _part(records: Sequence[list[str]], indices: dict[str, int]) -> Part:
     def column(index: int) -> PlainCells:
         return PlainCells.of([record[index] if index < len(record) else "" for record in records])
 

@@ -128,8 +128,6 @@ def read_parts(
     """
     with _explained(path):
         reader = _reader(path)
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise DataError("it is no file but a device or a pipe, which is read only once; save the table as a file")
         for key in reading.model_fields_set - reader.keys:
             raise DataError(f"'{key}' is declared, which a {reader.name} file does not have; remove it")
         yield from reader.parts(path, columns, rows, *([reading] if reader.keys else []))
@@ -172,10 +170,12 @@ def has_decimal_comma(path: Path, reading: Reading = AS_WRITTEN) -> bool:
 
 
 def _reader(path: Path) -> Reader:
-    """Return the reader of a file. Raises `DataError` where none knows its name."""
+    """Return the reader of a file. Raises `DataError` where none knows its name, or where it is no file or folder."""
     suffix = suffix_of(path)
     if suffix is None:
         raise DataError(f"its name does not end in {known_suffixes()}; save it as one of these")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError("it is no file but a device or a pipe, which is read only once; save the table as a file")
     return READERS[suffix]
 
 

@@ -51,7 +51,7 @@ def part_files(folder: Path) -> list[Path]:
     """Return the parts of a table that is a folder, by name. Raises `DataError` if it holds none, or something else."""
     entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(("_", "."))]
     for path in entries:
-        if path.is_dir() or not path.name.lower().endswith(SUFFIX):
+        if not (path.is_file() and path.name.lower().endswith(SUFFIX)):  # a pipe would be waited for
             raise DataError(f"the folder holds '{path.name}', which is not a Parquet file; move it elsewhere")
     if not entries:
         raise DataError("the folder holds no Parquet file; name the folder of a table's parts")

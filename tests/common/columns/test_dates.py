@@ -58,6 +58,11 @@ class TestMonths:
 
 
 class TestOffsets:
+    @pytest.mark.parametrize("ending", ["+25:00", "+24:00", "+99:99", "-10:60"])
+    def test_that_no_clock_has_are_plain_text_of_a_format(self, ending: str) -> None:
+        column = dates(f"%Y-%m-%d %H:%M{ending}", resolution="minutes")
+        assert again(column, "2020-01-31 10:00Z") == [f"2020-01-31 10:00{ending}"]
+
     CELLS = ("2020-06-01T10:00:00+02:00", "2020-06-01 08:00:00Z", "2020-06-01 08:00:00+00", "2020-06-01 03:00-0500")
 
     def test_are_left_out_with_a_notice_where_the_format_has_none(self) -> None:

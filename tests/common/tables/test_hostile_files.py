@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from common.errors import DataError
-from common.tables import csv_reader
-from common.tables.formats import read_parts, read_table
+from common.tables import csv_reader, excel
+from common.tables.formats import described, has_decimal_comma, read_parts, read_table
 from tests.testbeds.command_line import fedsynth, output_of
 
 CANARY = "canary-7777123"
@@ -27,6 +27,13 @@ def bytes_of(write: Callable[[io.BytesIO], object]) -> bytes:
     buffer = io.BytesIO()
     write(buffer)
     return buffer.getvalue()
+
+
+def plain(file: io.BytesIO) -> None:
+    book = openpyxl.Workbook()
+    for row in (["patient", "age"], [CANARY, 7]):
+        book.active.append(row)
+    book.save(file)
 
 
 def titled(file: io.BytesIO) -> None:
@@ -41,7 +48,7 @@ def changed_sheet(change: Callable[[bytes], bytes]) -> bytes:
     """Return a workbook with other bytes in its sheet."""
     packed = io.BytesIO()
     with (
-        zipfile.ZipFile(io.BytesIO(bytes_of(titled))) as book,
+        zipfile.ZipFile(io.BytesIO(bytes_of(plain))) as book,
         zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new,
     ):
         for part in book.infolist():
@@ -53,6 +60,16 @@ def changed_sheet(change: Callable[[bytes], bytes]) -> bytes:
 def long_cell(characters: int) -> bytes:
     cell = b'<row r="9"><c r="A9" t="inlineStr"><is><t>' + b"A" * characters + b"</t></is></c></row></sheetData>"
     return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", cell))
+
+
+def row_at(number: int) -> bytes:
+    row = f'<row r="{number}"><c r="A9" t="inlineStr"><is><t>{CANARY}</t></is></c></row></sheetData>'
+    return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", row.encode()))
+
+
+def wide_row_before_damage() -> bytes:
+    wide = b'<row r="4"><c r="XFD4"><v>1</v></c></row>' + b" " * 2**20 + b"<damaged </sheetData>"
+    return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", wide))
 
 
 def many_entities() -> bytes:
@@ -86,7 +103,9 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "web page named CSV": ("t.csv", lambda: b"<html><table><tr><td>1</td></tr></table></html>", "but a web page"),
     "cell that Excel cannot write": ("t.xlsx", lambda: long_cell(40_000), "row 9 has a cell of more than 32767"),
-    "workbook bomb": ("t.xlsx", lambda: long_cell(2**26), "a part of the workbook has more than 67108864 bytes"),
+    "workbook bomb": ("t.xlsx", lambda: long_cell(2**24), "a part of the workbook has more than 16777216 bytes"),
+    "workbook of billions of rows": ("t.xlsx", lambda: row_at(10**12), "a row has a number above 4096, the most of a"),
+    "workbook with one wide row": ("t.xlsx", wide_row_before_damage, "row 4 has cells beyond the 2 columns"),
     "workbook of entities": ("t.xlsx", many_entities, r"no workbook as Excel writes it \(ParseError\); save it again"),
     "title above the header": ("t.xlsx", lambda: bytes_of(titled), "remove the rows above the header"),
 }
@@ -95,6 +114,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", FILES)
 def test_a_strange_file_is_refused_without_a_cell(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_reader, "MOST_CHARACTERS", 4096)
+    monkeypatch.setattr(excel, "MOST_ROWS", 4096)
     file, content, message = FILES[name]
     (tmp_path / file).write_bytes(content())
     with pytest.raises(DataError, match=message) as caught:
@@ -109,6 +129,17 @@ def test_a_long_record_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pyte
     assert read_table(tmp_path / "t.csv")["age"].iloc[-1] == "A" * 4091
 
 
+def test_a_part_ends_after_long_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_reader, "MOST_CHARACTERS", 4096)
+    (tmp_path / "t.csv").write_text("note\n" + ("A" * 999 + "\n") * 12)
+    assert [part.rows for part in read_parts(tmp_path / "t.csv")] == [5, 5, 2]
+
+
+def test_a_column_may_have_a_name_that_begins_another_format(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("PAR1,PAR2\n1,2\n")
+    assert list(read_table(tmp_path / "t.csv").columns) == ["PAR1", "PAR2"]
+
+
 def test_many_columns_take_little_time(tmp_path: Path) -> None:
     names = ",".join(f"c{number}" for number in range(50_000))  # 1.25e9 comparisons, if each name met all others
     (tmp_path / "t.csv").write_text(names + "\n" + "1," * 49_999 + "1\n")
@@ -117,8 +148,13 @@ def test_many_columns_take_little_time(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
-    with pytest.raises(DataError, match="it is no file but a device or a pipe"):
-        read_table(tmp_path / "t.csv")
+    for read in (read_table, described, has_decimal_comma):
+        with pytest.raises(DataError, match="it is no file but a device or a pipe"):
+            read(tmp_path / "t.csv")
+    (tmp_path / "t.parquet").mkdir()
+    os.mkfifo(tmp_path / "t.parquet" / "part-0.parquet")
+    with pytest.raises(DataError, match=r"the folder holds 'part-0\.parquet', which is not a Parquet file"):
+        read_table(tmp_path / "t.parquet")
 
 
 def test_a_loop_of_links_is_no_table(tmp_path: Path) -> None:
