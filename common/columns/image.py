@@ -39,10 +39,10 @@ class Image(TableColumn):
 
     `size` is rows and columns of pixels. The `frequencies` lowest frequencies of an image describe it, and the classes
     of `[evaluation] target` are told apart. The first `scores` of them, the first being mean brightness, are columns of
-    numbers that are counted together with all other columns, so that image and row belong together. `contrast` is the
-    root mean square of pixels around mid-gray, as a fraction of white, above which an image is clipped. A patient has
-    at most `most_images`, which together weigh as much as one; the row's scores are those of the first. Where `missing`
-    is allowed, a patient may have none.
+    numbers that are counted together with all other columns, so that image and row belong together. `contrast` is
+    about the root mean square of pixels around mid-gray, as a fraction of white, above which an image is clipped
+    (`ImageSums`). A patient has at most `most_images`, which together weigh as much as one; the row's scores are those
+    of the first. Where `missing` is allowed, a patient may have none.
     """
 
     drafts_missing: ClassVar[bool] = False

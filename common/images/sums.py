@@ -47,7 +47,8 @@ class ImageSums:
 
     Args:
         frequencies: how an image is described.
-        contrast: root mean square of pixels around mid-gray, from 0 to 1/2, above which images are clipped: public.
+        contrast: about the root mean square of pixels around mid-gray, from 0 to 1/2, above which images are clipped:
+            the largest norm of weighted low frequencies over the root of the number of pixels. Public.
         classes: number of classes.
     """
 
