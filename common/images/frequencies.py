@@ -111,8 +111,8 @@ class Frequencies:
 
         k is the sum of both indices. The amplitudes of images fall about as 1 / k (Field 1987), so that all weighted
         frequencies vary about equally, and the same noise hides as much of each. Unweighted, it hides the fine ones.
-        With s, an image whose amplitudes fall like that is as long as with brightness alone weighed. The weights depend on
-        the size and on how many frequencies are kept, so they are public.
+        With s, an image whose amplitudes fall like that is as long as with brightness alone weighed. The weights depend
+        on the size and on how many frequencies are kept, so they are public.
         """
         weights = 1.0 + self.diagonals
         usual = 1 / weights
