@@ -13,7 +13,7 @@ from common.planning.phases import phases_of
 from common.planning.plan import HospitalPlan, Plan
 from common.privacy import accountant
 from common.privacy.events import Event
-from common.privacy.meaning import SUSPICION, equal_gaussian, group_epsilon, suspicion_after
+from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_sentence
 from common.protocol.signing import fingerprint
 from common.study.description import KEPT
 from common.study.study import Study
@@ -115,7 +115,7 @@ def what_it_costs(
     cost = accountant.epsilon(new, study.privacy.delta)
     lines = [
         f"It costs each {study.privacy.unit} epsilon {cost:.3f} at delta {study.privacy.delta:g}.",
-        _odds(cost, study.privacy.delta),
+        suspicion_sentence(study.privacy.unit, cost, study.privacy.delta),
         *_further_figures(new, cost, study.privacy.delta),
         *(f"Warning: {warning}." for warning in study.warnings),
     ]
@@ -131,7 +131,8 @@ def what_it_costs(
         *lines,
         f"The cohort has released or reserved epsilon {budget.now:.3f} so far; with this run it is {budget.after:.3f} "
         f"of {cap:g} at delta {delta:g} (Renyi bounds, as the lifetime filter uses).",
-        f"Everything together: {_odds(budget.after, delta)}",
+        "Everything together:",
+        suspicion_sentence(study.privacy.unit, budget.after, delta),
     ]
 
 
@@ -143,17 +144,6 @@ def what_the_approval_is(approvers: int, days: int) -> list[str]:
         "`fedsynth site withdraw RUN` ends it before. Name, position, reason and the digest of this statement go into "
         "the ledger."
     ]
-
-
-def _odds(epsilon: float, delta: float) -> str:
-    """Say what an epsilon does to somebody's suspicion that a patient is in the data."""
-    after = suspicion_after(SUSPICION, epsilon)
-    odds = f"1 in {round(1 / after)}" if after < 0.5 else f"{min(math.ceil(100 * after), 100)} in 100"
-    return (
-        f"If somebody suspects with a probability of 1 in {1 / SUSPICION:.0f} that a certain patient is in the data, "
-        f"the results raise this to at most about {odds}, whatever else is known. With a probability of at most "
-        f"{delta:g} this does not hold."
-    )
 
 
 def _further_figures(events: tuple[Event, ...], epsilon: float, delta: float) -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from common.dossier.facts import Cohort, RunFacts
 from common.dossier.parts import Grid, Item, Section
 from common.omop.sql import digest
 from common.omop.words import taken_by_query
 from common.privacy import accountant
-from common.privacy.meaning import SUSPICION, suspicion_after
+from common.privacy.meaning import suspicion_sentence
 from common.study.study import Study
 
 
@@ -84,11 +82,7 @@ def summary(facts: RunFacts) -> Section:
 
 
 def _protection(facts: RunFacts) -> str:
-    """Return what somebody can learn about a patient at most, if anything limits it.
-
-    The theorem that `suspicion_after` cites says of the results that they tell no more than such as reveal the patient
-    with probability delta, and keep to epsilon otherwise. That epsilon bounds the odds but for delta is not the same.
-    """
+    """Return what somebody can learn about a patient at most, if anything limits it."""
     if facts.is_simulation:
         return (
             "This was a simulation: its noise can be predicted and protects nobody. Only the method can be judged from "
@@ -96,13 +90,7 @@ def _protection(facts: RunFacts) -> str:
         )
     if facts.study.privacy.noise == "none":
         return trust(facts.study)
-    after = suspicion_after(SUSPICION, highest_epsilon(facts))
-    return (
-        f"Whatever else somebody knows: if they suspect with a probability of 1 in 100 that a certain "
-        f"{facts.study.privacy.unit} was in a hospital's data, the results tell them no more than results that reveal "
-        f"the truth with a probability of {facts.study.privacy.delta:g}, and otherwise raise this to at most "
-        f"{min(math.ceil(100 * after), 100)} in 100."  # a bound is never rounded down
-    )
+    return suspicion_sentence(facts.study.privacy.unit, highest_epsilon(facts), facts.study.privacy.delta)
 
 
 def _travel(facts: RunFacts) -> str:

@@ -230,9 +230,9 @@ def _bound_words(facts: RunFacts) -> str:
     if facts.study.privacy.noise == "none":
         return "none: no noise was added"
     bound = (
-        f"epsilon {worst:.3f} at delta {delta:g}: whatever recipients know, the results tell them no more than results "
-        f"that reveal one {facts.study.privacy.unit} of one hospital with a probability of delta, and otherwise change "
-        f"the odds about one by a factor of {_factor(worst)} at most"
+        f"epsilon {worst:.3f} at delta {delta:g}: whatever recipients know, the results tell them no more than an "
+        f"answer that reveals one {facts.study.privacy.unit} of one hospital with a probability of delta and otherwise "
+        f"changes the odds about one by a factor of at most {_factor(worst)}"
     )
     return (
         f"none in this simulation, whose noise can be predicted; of a deployment: {bound}"

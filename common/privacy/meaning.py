@@ -33,17 +33,32 @@ def suspicion_after(suspicion: float, epsilon: float) -> float:
 
         odds after <= e^epsilon odds before
 
-    With probability at most delta it does not hold: every (epsilon, delta)-DP mechanism can be had from one that
-    reveals the patient with probability delta and is epsilon-DP otherwise.
-
     Args:
         suspicion: probability before, in (0, 1).
-        epsilon: epsilon of the results.
-
-    Source: Kairouz, Oh and Viswanath 2015, "The Composition Theorem for Differential Privacy", theorem 3.1.
+        epsilon: epsilon of the results, at delta 0; `suspicion_sentence` says what another delta adds.
     """
     odds = math.exp(min(epsilon, 700.0)) * suspicion / (1 - suspicion)
     return odds / (1 + odds)
+
+
+def suspicion_sentence(unit: str, epsilon: float, delta: float) -> str:
+    """Return in plain words what the results tell at most about one patient.
+
+    Every (epsilon, delta)-DP mechanism can be had from one that reveals the patient with probability delta and is
+    epsilon-DP otherwise. It does not follow that epsilon bounds the odds with probability 1 - delta.
+
+    Args:
+        unit: what is protected: patient or record.
+        epsilon, delta: guarantee of the results.
+
+    Source: Kairouz, Oh and Viswanath 2015, "The Composition Theorem for Differential Privacy", theorem 3.1.
+    """
+    after = min(math.ceil(100 * suspicion_after(SUSPICION, epsilon)), 100)  # a bound is never rounded down
+    return (
+        f"Suppose somebody suspects, with a probability of {100 * SUSPICION:.0f} in 100, that a certain {unit} is in "
+        f"the data. Whatever else they know, the results tell them no more than an answer that reveals the truth with "
+        f"a probability of {delta:g} and otherwise raises the suspicion to at most {after} in 100."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,7 @@ def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, stud
         "1 times: the weights of generator and discriminator",
         "It costs each patient epsilon 3.000 at delta 0.0001",
         "nothing of epsilon 5 at delta 0.0001 is spent",
-        "a probability of 1 in 100 that a certain patient is in the data, the results raise this to at most about",
-        "1 in 6, whatever else is known",
+        "raises the suspicion to at most 17 in 100",
         "for a pair and",
         "for a family of five",
         "has mu 0.",
@@ -55,7 +54,7 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
     second = approve_by_command(folder, study, "run-2")
     assert second.exit_code == 0
     assert "released or reserved epsilon 3." in output_of(second)
-    assert "Everything together: If somebody suspects" in output_of(second)
+    assert "Everything together: Suppose somebody suspects" in output_of(second)
     (stored,) = json.loads((folder / "approvals" / "run-2.json").read_text())
     assert (stored["fingerprint"], stored["plan_sha256"]) == (STUDY.fingerprint, PLAN.digest)
     known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_OLA)

@@ -1,6 +1,6 @@
 import pytest
 
-from client.consent.statement import _odds, what_it_costs, what_leaves
+from client.consent.statement import what_it_costs, what_leaves
 from common.planning.phases import COARSE, PAIRS, vector_phase
 from common.planning.plan import Plan
 from common.planning.planner import make_plan
@@ -93,22 +93,6 @@ def test_counted_multiples_are_listed_by_column() -> None:
         assert (told in lines) == is_told
 
 
-@pytest.mark.parametrize(
-    ("epsilon", "words"),
-    [
-        (1.0, "at most about 1 in 37,"),  # e / 99 = 0.02746, and 0.02746 / 1.02746 = 0.02672 = 1 / 37.4
-        (3.0, "at most about 1 in 6,"),
-        (5.0, "at most about 60 in 100,"),  # e^5 / 99 = 1.499, and 1.499 / 2.499 = 0.5999
-        (30.0, "at most about 100 in 100,"),
-    ],
-)
-def test_odds_are_told_as_what_becomes_of_a_suspicion(epsilon: float, words: str) -> None:
-    text = _odds(epsilon, 1e-5)
-    assert "suspects with a probability of 1 in 100" in text
-    assert words in text
-    assert "With a probability of at most 1e-05 this does not hold" in text
-
-
 @pytest.mark.parametrize(("unit", "is_told"), [("patient", False), ("record", True)])
 def test_consent_says_what_the_unit_is(unit: str, is_told: bool) -> None:
     study = clinic_study(training={"rounds": 1}, privacy={"unit": unit, "epsilon": 11.0}).with_hospitals(FACTS)
@@ -118,6 +102,7 @@ def test_consent_says_what_the_unit_is(unit: str, is_told: bool) -> None:
     assert f"noisy counts of {unit}s by value of every column" in leaves
     assert f"every {unit}'s influence on a step is cut" in leaves
     assert f"It costs each {unit} epsilon 11.000 at delta 0.0001." in costs
+    assert f"that a certain {unit} is in the data" in costs
     assert ("the epsilons of a patient's several records add up" in costs) == is_told
     assert "Warning: [privacy] epsilon = 11 is above 10" in costs
     assert ("patient" in leaves) != is_told

@@ -97,12 +97,12 @@ def test_a_simulation_says_that_it_protects_nobody(run: Path) -> None:
     assert "protects nobody" in page
 
 
-def test_a_bound_on_suspicion_is_not_rounded_down(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_says_what_a_suspicion_becomes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = read_run(run)
     deployed = replace(facts, record=facts.record | {"simulation": False})
-    monkeypatch.setattr(card, "highest_epsilon", lambda facts: 2.8)  # from 1 in 100 to 14.24 in 100
+    monkeypatch.setattr(card, "highest_epsilon", lambda facts: 2.8)
     answers = " ".join(item.answer for item in card.summary(deployed).items)
-    assert "raise this to at most 15 in 100" in answers
+    assert "raises the suspicion to at most 15 in 100" in answers
 
 
 def test_a_run_without_noise_claims_nothing(run: Path) -> None:

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from common.privacy.accountant import epsilon
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Event, Unprotected
-from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_after
+from common.privacy.meaning import equal_gaussian, group_epsilon, suspicion_after, suspicion_sentence
 
 DELTA = 1e-5
 VECTOR = DiscreteGaussianVector(10.0, 49)  # mu = sqrt(49) / 10 = 0.7
@@ -30,6 +30,21 @@ class TestSuspicion:
     def test_epsilon_zero_changes_nothing_a_huge_one_is_certainty(self) -> None:
         assert suspicion_after(0.01, 0.0) == pytest.approx(0.01)
         assert suspicion_after(0.01, math.inf) == pytest.approx(1.0)
+
+    @pytest.mark.parametrize(
+        ("value", "in_100"),
+        [
+            (1.0, 3),  # e / 99 = 0.02746, and 0.02746 / 1.02746 = 0.0267: never rounded down
+            (2.8, 15),  # 0.1424
+            (5.0, 60),  # e^5 / 99 = 1.499, and 1.499 / 2.499 = 0.5999
+            (30.0, 100),
+        ],
+    )
+    def test_a_sentence_says_what_a_suspicion_becomes(self, value: float, in_100: int) -> None:
+        text = suspicion_sentence("record", value, 1e-5)
+        assert "with a probability of 1 in 100, that a certain record is in the data" in text
+        assert "an answer that reveals the truth with a probability of 1e-05 and otherwise raises" in text
+        assert text.endswith(f"at most {in_100} in 100.")
 
 
 class TestEqualGaussian:
