@@ -20,16 +20,16 @@ def straddles(feature: Feature, target: Feature) -> bool:
     return feature.window[0] < target.window[0] <= feature.window[1]
 
 
-def refuse_overlap(one: Feature, other: Feature) -> None:
+def refuse_overlap(feature: Feature, other: Feature) -> None:
     """Raise `ValueError` if two features summarize the same events in the same way in windows that overlap."""
-    alike = (one.domain, one.summary) == (other.domain, other.summary)
-    if one.window is None or other.window is None or not alike:
+    alike = (feature.domain, feature.summary) == (other.domain, other.summary)
+    if feature.window is None or other.window is None or not alike:
         return
-    are_apart = max(one.window[0], other.window[0]) > min(one.window[1], other.window[1])
-    shared = set(one.concepts) & set(other.concepts)
-    if not are_apart and (shared or not (one.concepts and other.concepts)):
-        concept = f"concept {min(shared)}" if shared else f"every {one.domain}"
-        first, second = sorted((one, other), key=lambda feature: (feature.window, feature.name))
+    are_apart = max(feature.window[0], other.window[0]) > min(feature.window[1], other.window[1])
+    shared = set(feature.concepts) & set(other.concepts)
+    if not are_apart and (shared or not (feature.concepts and other.concepts)):
+        concept = f"concept {min(shared)}" if shared else f"every {feature.domain}"
+        first, second = sorted((feature, other), key=lambda feature: (feature.window, feature.name))
         raise ValueError(
             f"features '{first.name}' and '{second.name}' both summarize {concept}, and their windows "
             f"{list(first.window or ())} and {list(second.window or ())} overlap: an event would count twice; let one "

@@ -125,7 +125,7 @@ class CsvRecords:
             if self.length > MOST_CHARACTERS:
                 raise DataError(
                     f"the record that starts in line {self.line} has more than {MOST_CHARACTERS} characters; shorten "
-                    "it, or see whether quotation marks pair up there"
+                    "it, or check that its quotation marks come in pairs"
                 )
             yield line
 

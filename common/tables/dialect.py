@@ -52,7 +52,7 @@ OTHER_FORMATS = {
     b"<html": "a web page",
     b"%PDF": "PDF",
 }
-"""What a file is by its first bytes, where it is no CSV file."""
+"""Formats other than CSV, by the first bytes of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def detect(head: bytes, reading: Reading) -> Dialect:
     """
     for start, name in OTHER_FORMATS.items():
         if head.startswith(start):
-            raise DataError(f"it is no CSV file but {name}; export it as CSV, or correct the end of its name")
+            raise DataError(f"it is not a CSV file but {name}; export it as CSV, or correct the end of its name")
     encoding = reading.encoding or _encoding(head)
     if encoding == "utf-8":
         encoding = UTF_8

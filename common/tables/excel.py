@@ -24,8 +24,11 @@ MOST_ROWS = 2**20
 MOST_CHARACTERS = 32_767
 """Most characters of a cell; Excel writes no more."""
 
-MOST_UNPACKED, MOST_PACKED = 2**24, 200
-"""Bytes of a part of a workbook above which it may be at most this many times as long as it is packed."""
+MOST_UNPACKED = 2**24
+"""Bytes of a part of a workbook above which `MOST_RATIO` holds."""
+
+MOST_RATIO = 200
+"""Largest ratio of such a part's size to its packed size."""
 
 
 def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Reading) -> Iterator[Part]:
@@ -52,20 +55,20 @@ def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
             raise
         except Exception as problem:  # openpyxl lets errors of XML, keys and types pass; their texts may hold cells
             raise DataError(
-                f"it is no workbook as Excel writes it ({type(problem).__name__}); save it again in Excel, as .xlsx"
+                f"it is not a workbook as Excel writes it ({type(problem).__name__}); save it again in Excel, as .xlsx"
             ) from None
 
 
 def _refuse_bombs(file: BinaryIO) -> None:
-    """Raise `DataError` if a part of a workbook is far longer than it is packed. No workbook at all passes."""
+    """Raise `DataError` if a part of a workbook is far longer than its packed size; other files than archives pass."""
     if not zipfile.is_zipfile(file):
         return
     with zipfile.ZipFile(file) as archive:
         for part in archive.infolist():
-            if part.file_size > MOST_UNPACKED and part.file_size > MOST_PACKED * part.compress_size:
+            if part.file_size > MOST_UNPACKED and part.file_size > MOST_RATIO * part.compress_size:
                 raise DataError(
-                    f"a part of the workbook has more than {MOST_UNPACKED} bytes, {MOST_PACKED} times as many as are "
-                    "packed; save the table as CSV"
+                    f"a part of the workbook has more than {MOST_UNPACKED} bytes, {MOST_RATIO} times its packed "
+                    "size; save the table as CSV"
                 )
 
 
@@ -114,7 +117,9 @@ def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
         while record and not record[-1]:
             record.pop()
         if any(len(text) > MOST_CHARACTERS for text in record):
-            raise DataError(f"row {line} has a cell of more than {MOST_CHARACTERS} characters; shorten it, or save CSV")
+            raise DataError(
+                f"row {line} has a cell of more than {MOST_CHARACTERS} characters; shorten it, or save the table as CSV"
+            )
         if record:
             yield line, record
 

@@ -170,12 +170,12 @@ def has_decimal_comma(path: Path, reading: Reading = AS_WRITTEN) -> bool:
 
 
 def _reader(path: Path) -> Reader:
-    """Return the reader of a file. Raises `DataError` where none knows its name, or where it is no file or folder."""
+    """Return the reader of a file. Raises `DataError` for an unknown name, a device or a pipe."""
     suffix = suffix_of(path)
     if suffix is None:
         raise DataError(f"its name does not end in {known_suffixes()}; save it as one of these")
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise DataError("it is no file but a device or a pipe, which is read only once; save the table as a file")
+        raise DataError("it is a device or a pipe, which can be read only once; save the table as a file")
     return READERS[suffix]
 
 
@@ -188,7 +188,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise DataError(f"cannot use table '{path}': {problem}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
         raise DataError(
-            f"cannot use table '{path}': it is no archive, damaged, or not all of it; copy or pack it again"
+            f"cannot use table '{path}': the archive is damaged or incomplete, or it is not an archive; copy or pack "
+            "it again"
         ) from None
     except (OSError, ValueError, pa.ArrowException) as problem:
         cause = cause_of(problem)

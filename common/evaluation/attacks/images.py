@@ -1,7 +1,7 @@
 """Membership inference from a patient's image: are synthetic images closer to images of training patients?
 
-Images are compared by the low frequencies that the study keeps, which is all that a run releases of them but the power
-of the others. The baseline is the same attack with images drawn from public settings alone.
+Images are compared by the low frequencies that the study keeps; a run releases nothing of the others but their power.
+The baseline is the same attack with images drawn from public settings alone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from common.arrays import Floats
 from common.evaluation.attacks.embedding import Flags, closest
 from common.evaluation.attacks.outcome import Attack, Outcome, TargetScores
 from common.evaluation.attacks.setup import LANDMARKS, most_targets, outliers_of
-from common.evaluation.statistics.images import ComparedImages, LabeledImages
+from common.evaluation.statistics.images import FEWEST_IMAGES, ComparedImages, LabeledImages
 from common.seeds import seed_for
-
-FEWEST_IMAGES = 20
-"""Training, held-out or synthetic images below which no attack on images is run."""
 
 SOFTENING = 0.01
 """Added to both distances of a density ratio, over the largest norm of an image, so that no score is infinite."""
@@ -60,12 +57,12 @@ class ImageSetup:
         transform, kept = column.transform, column.transform.kept
         radius = column.contrast * transform.scale
 
-        def points(some: LabeledImages) -> Floats:
-            return transform.describe(some.pixels)[:, :kept]
+        def points(side: LabeledImages) -> Floats:
+            return transform.describe(side.pixels)[:, :kept]
 
         train, control = (
-            points(some.some(most_targets(many), rng(name)))
-            for name, some in (("train", images.training), ("control", images.held_out))
+            points(side.sample(most_targets(many), rng(name)))
+            for name, side in (("train", images.training), ("control", images.held_out))
         )
         directions = rng("baseline").standard_normal((many, kept))
         lengths = radius * rng("lengths").random((many, 1))

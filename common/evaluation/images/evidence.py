@@ -10,7 +10,7 @@ import numpy as np
 
 from common.evaluation.images.frechet import frechet_distance, random_features
 from common.evaluation.images.nearest import NearestImages, nearest_images
-from common.evaluation.statistics.images import ComparedImages, LabeledImages
+from common.evaluation.statistics.images import FEWEST_IMAGES, ComparedImages, LabeledImages
 from common.evaluation.statistics.intervals import Estimate, bootstrap, mean_of, weighted_auroc
 from common.evaluation.statistics.resampling import RESAMPLES
 from common.images.cells import Pixels
@@ -22,9 +22,6 @@ MOST_IMAGES = 2000
 
 SHOWN, MOST_CLASSES = 12, 10
 """Images of a class on the contact sheet, and most classes on it."""
-
-LEAST = 20
-"""Fewest images of each kind for a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +55,27 @@ class ImageEvidence:
 
 
 def assess_images(images: ComparedImages, *, seed: int = 0) -> ImageEvidence | None:
-    """Return what is measured; None with fewer than `LEAST` images of a kind, or of one class only.
+    """Compare synthetic images with real ones; None with fewer than `FEWEST_IMAGES` of a kind, or with one class only.
 
     Args:
-        images: synthetic images, and those that the model was trained on and not.
-        seed: of what is chosen at random.
+        images: synthetic, training and held-out images.
+        seed: seed of the images that are compared and of the resamples.
     """
     sides = (images.training, images.held_out, images.synthetic)
-    if not all(len(side.labels) >= LEAST and len(np.unique(side.labels)) > 1 for side in sides):
+    if not all(len(side.labels) >= FEWEST_IMAGES and len(np.unique(side.labels)) > 1 for side in sides):
         return None
     rng = np.random.default_rng(seed_for(seed, "images"))
-    real, unseen, fake = (side.some(MOST_IMAGES, rng) for side in sides)
-    features = random_features(real.pixels)
+    training, held_out, synthetic = (side.sample(MOST_IMAGES, rng) for side in sides)
+    features = random_features(training.pixels)
     return ImageEvidence(
-        images=len(fake.labels),
-        frechet=frechet_distance(random_features(fake.pixels), features),
-        frechet_real=frechet_distance(random_features(unseen.pixels), features),
-        trained_on_synthetic=auroc(fake, unseen, seed),
-        trained_on_real=auroc(real, unseen, seed),
-        tested_on_synthetic=auroc(real, fake, seed),
-        nearest=nearest_images(images.training, unseen, fake, rng),
-        sheet=base64.b64encode(png_of(contact_sheet(fake))).decode("ascii"),
+        images=len(synthetic.labels),
+        frechet=frechet_distance(random_features(synthetic.pixels), features),
+        frechet_real=frechet_distance(random_features(held_out.pixels), features),
+        trained_on_synthetic=auroc(synthetic, held_out, seed),
+        trained_on_real=auroc(training, held_out, seed),
+        tested_on_synthetic=auroc(training, synthetic, seed),
+        nearest=nearest_images(images.training, held_out, synthetic, rng),
+        sheet=base64.b64encode(png_of(contact_sheet(synthetic))).decode("ascii"),
     )
 
 
@@ -90,7 +87,7 @@ def auroc(trained: LabeledImages, tested: LabeledImages, seed: int) -> Estimate:
     Args:
         trained: images that train it.
         tested: images that it is tested on.
-        seed: of the resamples.
+        seed: seed of the resamples.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -114,4 +111,4 @@ def contact_sheet(*sets: LabeledImages) -> Pixels:
         sets: images; the classes are those of the first set.
     """
     classes = np.unique(sets[0].labels)[:MOST_CLASSES]
-    return sheet_of([some.pixels[some.labels == label][:SHOWN] for some in sets for label in classes], zoom=2)
+    return sheet_of([images.pixels[images.labels == label][:SHOWN] for images in sets for label in classes], zoom=2)

@@ -37,25 +37,25 @@ def nearest_images(
 ) -> NearestImages:
     """Return how close synthetic images come to real ones.
 
-    Synthetic images with the same nearest real image are one piece of evidence, not many. So Wilson's interval (1927)
-    is that of (sum n)^2 / sum n^2 independent images, n of them nearest to one real image (Kish 1965).
+    Synthetic images with the same nearest real image are not independent. Wilson's interval (1927) is therefore that
+    of (sum n)^2 / sum n^2 independent images, where n images have the same nearest real image (Kish 1965).
 
     Args:
         training, held_out: real images.
         synthetic: the released ones.
         rng: chooses the training images.
     """
-    sides = [some.values for some in (training.some(len(held_out.labels), rng), held_out)]
+    sides = [side.values for side in (training.sample(len(held_out.labels), rng), held_out)]
     white = np.sqrt(sides[0].shape[1])
-    (at, to_training), (other, to_held_out) = (closest(synthetic.values, side) for side in sides)
-    nearest = np.where(to_training < to_held_out, at, len(sides[0]) + other)
-    shares = np.unique(nearest, return_counts=True)[1]
+    (training_index, to_training), (held_out_index, to_held_out) = (closest(synthetic.values, side) for side in sides)
+    nearest = np.where(to_training < to_held_out, training_index, len(sides[0]) + held_out_index)
+    group_sizes = np.unique(nearest, return_counts=True)[1]
     wins = (to_training < to_held_out) + 0.5 * (to_training == to_held_out)
     return NearestImages(
         to_training=_percentiles(to_training / white),
         to_held_out=_percentiles(to_held_out / white),
         control=_percentiles(closest(sides[1], sides[0])[1] / white),
-        nearer_to_training=_rate(float(wins.mean()), shares),
+        nearer_to_training=_rate(float(wins.mean()), group_sizes),
     )
 
 
@@ -63,8 +63,8 @@ def _percentiles(distances: Floats) -> tuple[float, ...]:
     return tuple(round(float(cut), 4) for cut in np.percentile(distances, PERCENTILES))
 
 
-def _rate(fraction: float, shares: Integers) -> Estimate:
-    """Return a fraction of images, of which groups of these sizes are one piece of evidence each."""
-    independent = max(1, int(shares.sum() ** 2 / (shares**2).sum()))
+def _rate(fraction: float, group_sizes: Integers) -> Estimate:
+    """Return a fraction of images with its interval, where images in groups of these sizes are not independent."""
+    independent = max(1, int(group_sizes.sum() ** 2 / (group_sizes**2).sum()))
     limits = wilson(round(fraction * independent), independent)
     return Estimate(fraction, min(limits.low, fraction), max(limits.high, fraction), independent)

@@ -13,6 +13,9 @@ from common.columns.image import Image
 from common.images.cells import Pixels, pixels_of
 from common.study.study import Study
 
+FEWEST_IMAGES = 20
+"""Training, held-out or synthetic images below which images are neither compared nor attacked."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabeledImages:
@@ -26,7 +29,7 @@ class LabeledImages:
     pixels: Pixels
     labels: Integers
 
-    def some(self, most: int, rng: np.random.Generator) -> LabeledImages:
+    def sample(self, most: int, rng: np.random.Generator) -> LabeledImages:
         """Return at most `most` images, chosen at random, in their order."""
         rows = np.sort(rng.permutation(len(self.labels))[:most])
         return LabeledImages(self.pixels[rows], self.labels[rows])

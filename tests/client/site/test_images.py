@@ -83,7 +83,7 @@ class TestImport:
         assert isinstance(records, ImageRecords)
         assert int((~np.isnan(records.images()[:, :, 0])).sum()) == 101
 
-    def test_burnt_in_text_is_said_at_import_and_at_check(self, tmp_path: Path) -> None:
+    def test_burnt_in_text_is_reported_at_import_and_at_check(self, tmp_path: Path) -> None:
         raw = films(tmp_path)
         for row in (3, 7):
             write_dicom(tmp_path / "films" / f"{row}.dcm", film(row), BurnedInAnnotation="YES")

@@ -210,7 +210,7 @@ def test_the_frozen_table_serves_a_shard(site: Site) -> None:
 
 
 class TestFormats:
-    def test_the_dialect_is_told_and_recorded(self, tmp_path: Path, site: Site) -> None:
+    def test_the_dialect_is_printed_and_recorded(self, tmp_path: Path, site: Site) -> None:
         (tmp_path / "table.csv").write_text("patient;größe\np1;1,5\n", encoding="cp1252")
         imported = import_table(site)
         assert imported.dialect == "table.csv is read as semicolon-separated, decimal comma, cp1252"

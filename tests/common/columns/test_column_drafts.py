@@ -72,14 +72,14 @@ class TestLabels:
         assert set(column["categories"]) == set(labels)
         assert column["written"] == of(labels)
 
-    def test_of_17_concepts_are_no_measurement(self) -> None:
+    def test_of_17_concepts_are_not_measurements(self) -> None:
         concepts = [str(number) for number in RNG.integers(30_000, 50_000_000, 17)]
         column, notices = drafted(of(concepts))
         assert set(column["categories"]) == set(concepts)
         assert any("taken for codes" in notice for notice in notices)
         assert drafted(of(concepts), kinds={"x": "numeric"})[0]["kind"] == "numeric"
 
-    def test_of_a_column_named_zip_are_no_measurement(self) -> None:
+    def test_of_a_column_named_zip_are_not_measurements(self) -> None:
         codes = [str(number) for number in range(10_000, 10_040)]
         assert drafted(of(codes), name="zip")[0]["kind"] == "categorical"
         assert drafted(of(codes), name="steps")[0]["kind"] == "numeric"
@@ -221,7 +221,7 @@ class TestDates:
         assert any("'left' is never before 'admitted'" in notice for notice in notices) == is_ordered
         pd.testing.assert_frame_equal(format_table(conform(raw, study.table), study.table), raw)
 
-    def test_of_two_readings_are_named(self) -> None:
+    def test_that_can_be_read_in_two_formats_are_named(self) -> None:
         _, notices = drafted(of([f"{day:02}/{month:02}/2020" for day in range(1, 13) for month in (1, 5, 9)]))
         assert any("could as well be read as '%m/%d/%Y'" in notice for notice in notices)
 
@@ -298,7 +298,7 @@ class TestCodes:
         assert drafted(of(codes), name="diag_1")[0]["kind"] == "code"
         assert drafted(of(codes), name="steps")[0]["kind"] == "numeric"
 
-    def test_that_only_begin_with_a_zero_leave_numbers_numbers(self) -> None:
+    def test_with_a_leading_zero_have_digits_only(self) -> None:
         assert ColumnEvidence(with_words(LEVELS, "02/2021")).is_mostly_numeric
         assert not ColumnEvidence(with_words(LEVELS, "02139")).is_mostly_numeric
 
@@ -338,7 +338,7 @@ class TestDatesHardlyEverEarly:
 
 
 class TestSentences:
-    def test_with_commas_are_no_lists(self) -> None:
+    def test_with_commas_are_not_lists(self) -> None:
         notes = (
             "Patient is stable, no fever",
             "Has pain, wound is dry, no fever",
@@ -371,7 +371,7 @@ class TestSmallTables:
     def test_of_18_rows_keep_few_whole_numbers_as_labels(self) -> None:
         assert drafted([str(row % 4) for row in range(18)])[0]["kind"] == "categorical"
 
-    def test_a_single_999_is_said_and_stays_a_number(self) -> None:
+    def test_a_single_999_is_named_and_stays_a_number(self) -> None:
         column, notices = drafted([*AGES[:-1], "999"])
         assert "missing" not in column
         assert column["written"][-1] == "999"
@@ -401,7 +401,7 @@ class TestDecimalCommas:
         assert column["written"] == cells
         assert any("written with a decimal comma" in notice for notice in notices)
 
-    def test_between_groups_of_three_digits_are_no_decimal_marks(self) -> None:
+    def test_between_groups_of_three_digits_are_not_decimal_marks(self) -> None:
         column, _ = drafted([f"{1 + row % 9},{row % 1000:03}" for row in range(ROWS)])
         assert column is None or column["kind"] != "numeric"
 
@@ -426,7 +426,7 @@ def test_a_long_cell_among_numbers_takes_no_time() -> None:
     assert time.process_time() - started < 2.0
 
 
-class TestNeighborsOfMarkers:
+class TestNumbersBesideText:
     @pytest.mark.parametrize(
         "word", ["90 and over", "90 years or older", "90 plus", "90 und älter", "über 90", ">= 90"]
     )
@@ -451,7 +451,7 @@ class TestNeighborsOfMarkers:
         assert settings["written"].count("<0.6") == ROWS // 20
 
     @pytest.mark.parametrize("marks", [("H", "L"), ("*",), ("HH", "LL", "!")])
-    def test_marks_behind_numbers_are_no_units(self, marks: tuple[str, ...]) -> None:
+    def test_marks_behind_numbers_are_not_units(self, marks: tuple[str, ...]) -> None:
         cells = [f"{cell} {marks[row % len(marks)]}" if row % 3 else cell for row, cell in enumerate(LEVELS)]
         raw = pd.DataFrame({"x": cells, "died": DIED})
         drafted = draft_study(raw, "draft", NamedColumns("died"))
@@ -472,7 +472,7 @@ class TestNeighborsOfMarkers:
         assert (settings["kind"], settings["lower"]) == ("numeric", -10)
 
 
-class TestNeighborsOfSentinels:
+class TestSentinels:
     @pytest.mark.parametrize(
         "words", [("777", "888", "999"), ("998", "999"), ("99.9",), ("9999.99",), ("-1", "-8", "-9"), ("-99",)]
     )
@@ -485,7 +485,7 @@ class TestNeighborsOfSentinels:
         settings, _ = drafted(with_words([str(row % 12 + 1) for row in range(ROWS)], "99"))
         assert (settings["kind"], "99" in settings["categories"]) == ("categorical", True)
 
-    def test_numbers_in_the_range_are_no_sentinels(self) -> None:
+    def test_numbers_in_the_range_are_not_sentinels(self) -> None:
         settings, _ = drafted(with_words([str(row * 5) for row in range(ROWS)], "777", "888", "999"))
         assert "missing_codes" not in settings
 
@@ -498,7 +498,7 @@ class TestNeighborsOfSentinels:
 DAYS = [f"2021-{row % 12 + 1:02d}-{row % 28 + 1:02d}" for row in range(ROWS)]
 
 
-class TestNeighborsOfDates:
+class TestDatesInOtherForms:
     @pytest.mark.parametrize(
         ("form", "cells"),
         [
@@ -530,7 +530,7 @@ class TestNeighborsOfDates:
         assert study.table.columns[0].kind == "date"
         assert any(f"holds '{day}' in 12 rows" in text and "remove it from the table" in text for text in notices)
 
-    def test_numbers_of_six_digits_are_no_dates(self) -> None:
+    def test_numbers_of_six_digits_are_not_dates(self) -> None:
         assert draft_date(ColumnEvidence([str(number) for number in RNG.integers(100_000, 999_999, ROWS)])) is None
 
     @pytest.mark.parametrize(

@@ -81,6 +81,6 @@ class TestOffsets:
     def test_never_fail_at_the_ends_of_the_calendar(self) -> None:
         assert again(dates("%Y-%m-%d %H:%MZ"), "0001-01-01 00:00+14:00", "9999-12-31 23:59-12:00") == ["", ""]
 
-    def test_of_every_row_are_not_declared(self) -> None:
+    def test_of_each_time_are_not_a_format(self) -> None:
         with pytest.raises(ValueError, match=r"leave the offset out, .* or write that of all times"):
             dates("%Y-%m-%dT%H:%M:%S%z")

@@ -47,7 +47,7 @@ class TestReading:
         assert column().describe([]).shape[0] == 0
         assert len(column().read([])["film: score 1"]) == 0
 
-    def test_owner_is_told_what_is_left_out(self) -> None:
+    def test_notices_count_what_is_left_out(self) -> None:
         cells = [pixels_text([GRAY] * 3), "a.png", pixels_text([GRAY, GRAY[:4]]), pixels_text([GRAY])]
         notices = column(most_images=2).check(cells)
         assert [text.split(" in 1 row")[0] for text in notices] == [

@@ -38,7 +38,7 @@ class TestColumn:
         assert values[:3].tolist() == [7.45, 7.43, 7.0]
         assert column.format(pd.Series(values)).tolist() == cells
 
-    def test_stored_numbers_are_no_surplus_decimals(self) -> None:
+    def test_stored_numbers_have_no_surplus_decimals(self) -> None:
         assert PH.check(["7.449219", "7.0"]) == []
         assert "more than 2 decimals" in PH.check(["7.4512"])[0]
 

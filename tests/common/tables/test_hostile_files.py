@@ -88,25 +88,25 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "unpaired quotation mark": (
         "t.csv",
         lambda: (TEXT + f'{CANARY},"1\n' + TEXT * 50).encode(),
-        "record that starts in line 22 has more than 4096 characters; shorten it, or see whether quotation marks pair",
+        "record that starts in line 22 has more than 4096 characters; shorten it, or check that its quotation marks",
     ),
     "endless line": ("t.csv", lambda: TEXT.encode() + b"A" * 10**6, "record that starts in line 22 has more than 4096"),
     "gzip bomb": ("t.csv.gz", lambda: gzip.compress(TEXT.encode() + bytes(2**24)), "line 22 has more than 4096"),
-    "gzip cut off": ("t.csv.gz", lambda: gzip.compress(TEXT.encode())[:-20], "damaged, or not all of it"),
-    "damaged zip": ("t.zip", damaged_zip, "damaged, or not all of it; copy or pack it again"),
+    "gzip cut off": ("t.csv.gz", lambda: gzip.compress(TEXT.encode())[:-20], "the archive is damaged or incomplete"),
+    "damaged zip": ("t.zip", damaged_zip, "the archive is damaged or incomplete, or it is not an archive"),
     "columns without a name": ("t.csv", lambda: b"patient,,\n1,2,3\n", "columns 2 and 3 have no name in the header"),
-    "workbook named CSV": ("t.csv", lambda: bytes_of(titled), "is no CSV file but an Excel workbook or a zip archive"),
+    "workbook named CSV": ("t.csv", lambda: bytes_of(titled), "not a CSV file but an Excel workbook or a zip"),
     "Parquet named CSV": (
         "t.tsv",
         lambda: bytes_of(lambda file: pd.DataFrame({"a": [CANARY]}).to_parquet(file)),
-        "no CSV file but Parquet; export it as CSV, or correct the end of its name",
+        "not a CSV file but Parquet; export it as CSV, or correct the end of its name",
     ),
     "web page named CSV": ("t.csv", lambda: b"<html><table><tr><td>1</td></tr></table></html>", "but a web page"),
     "cell that Excel cannot write": ("t.xlsx", lambda: long_cell(40_000), "row 9 has a cell of more than 32767"),
     "workbook bomb": ("t.xlsx", lambda: long_cell(2**24), "a part of the workbook has more than 16777216 bytes"),
     "workbook of billions of rows": ("t.xlsx", lambda: row_at(10**12), "a row has a number above 4096, the most of a"),
     "workbook with one wide row": ("t.xlsx", wide_row_before_damage, "row 4 has cells beyond the 2 columns"),
-    "workbook of entities": ("t.xlsx", many_entities, r"no workbook as Excel writes it \(ParseError\); save it again"),
+    "workbook of entities": ("t.xlsx", many_entities, r"not a workbook as Excel writes it \(ParseError\); save"),
     "title above the header": ("t.xlsx", lambda: bytes_of(titled), "remove the rows above the header"),
 }
 
@@ -149,7 +149,7 @@ def test_many_columns_take_little_time(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     for read in (read_table, described, has_decimal_comma):
-        with pytest.raises(DataError, match="it is no file but a device or a pipe"):
+        with pytest.raises(DataError, match="it is a device or a pipe"):
             read(tmp_path / "t.csv")
     (tmp_path / "t.parquet").mkdir()
     os.mkfifo(tmp_path / "t.parquet" / "part-0.parquet")
@@ -157,11 +157,11 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         read_table(tmp_path / "t.parquet")
 
 
-def test_a_loop_of_links_is_no_table(tmp_path: Path) -> None:
+def test_a_loop_of_links_is_not_a_table(tmp_path: Path) -> None:
     (tmp_path / "t.csv").symlink_to(tmp_path / "t.csv")
     settings: list[Any] = ["--name", "north", "--declared-rows", 100, "--max-epsilon", 5]
-    made = fedsynth("site", "init", tmp_path / "site", "--data", tmp_path / "t.csv", *settings)
-    assert (made.exit_code, "there is no file" in output_of(made)) == (0, True)
+    created = fedsynth("site", "init", tmp_path / "site", "--data", tmp_path / "t.csv", *settings)
+    assert (created.exit_code, "there is no file" in output_of(created)) == (0, True)
     result = fedsynth("site", "import", "--site", tmp_path / "site")
     assert result.exit_code == 5
     assert "cannot use table" in output_of(result)
