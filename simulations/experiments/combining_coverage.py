@@ -88,15 +88,15 @@ def run(population: Population, shuffled: str, settings: PosteriorSettings) -> l
 
 
 def summary(frame: pd.DataFrame) -> str:
-    """Return coverage by kind, with the least of one estimand; for independent columns, 1 - coverage is type I error.
+    """Return coverage by kind, with the lowest of any estimand; for independent columns, 1 - coverage is type I error.
 
     Args:
         frame: rows of `run`, with the seed of each.
     """
     grouped = frame.groupby("kind")[["pooled", "naive", "width over naive"]]
-    least = frame.groupby(["kind", "estimand"])["pooled"].mean().groupby("kind").min().rename("least")
+    lowest = frame.groupby(["kind", "estimand"])["pooled"].mean().groupby("kind").min().rename("lowest")
     missed = frame[~frame["pooled"].astype(bool)]["estimand"].value_counts().head(8)
-    means = grouped.mean().astype(float).join(least).join(frame.groupby("kind").size().rename("intervals"))
+    means = grouped.mean().astype(float).join(lowest).join(frame.groupby("kind").size().rename("intervals"))
     return f"{frame['seed'].nunique()} runs\n{means.round(3).to_string()}\nmissed most often: {missed.to_dict()}\n\n"
 
 
@@ -119,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     frame = pd.read_csv(options.out) if options.out and options.out.is_file() else pd.DataFrame({"seed": []})
     for seed in sorted(set(range(options.first, options.first + options.runs)) - set(frame["seed"])):
         settings = PosteriorSettings(options.datasets, options.times * len(population.frame), seed)
-        found = pd.DataFrame(run(population, options.shuffle, settings)).assign(seed=seed)
-        frame = pd.concat([frame, found]) if len(frame) else found
+        figures = pd.DataFrame(run(population, options.shuffle, settings)).assign(seed=seed)
+        frame = pd.concat([frame, figures]) if len(frame) else figures
         if options.out:
             write_synced(options.out, frame.to_csv(index=False).encode())
         sys.stdout.write(summary(frame))

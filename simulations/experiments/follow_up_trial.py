@@ -1,10 +1,10 @@
-"""Measure what keeps synthetic diabetics from real ones: noise, or what the model of visits holds of the past.
+"""Measure why synthetic diabetics differ from real ones: noise, or what the model of visits keeps of the past.
 
     python -m simulations.experiments.follow_up_trial [--arms model,without-noise,patients] [--seeds 20]
 
 One clinic has all 400 invented patients and ten of their columns. 1,600 synthetic patients are compared with 800
-others, invented with other seeds, so that chance in the held-out patients decides little. `patients` stands 400 further
-invented patients in their place: what a perfect model would reach.
+others, invented with other seeds, so that chance in the held-out patients matters little. The arm `patients` has 400
+further invented patients in place of the synthetic ones: what a perfect model would reach.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COLUMNS = (
 """Columns that are synthesized, the target among them."""
 
 MEASURES = ("transition_error", "persistence", "first_last", "next_visit_auroc")
-SYNTHETIC, TESTS = 1600, 2
+SYNTHETIC_PATIENTS, TEST_DRAWS = 1600, 2
 """Synthetic patients, and how often 400 patients are invented to test with."""
 
 ARMS = {"model": "local", "without-noise": "none", "patients": None}
@@ -66,8 +66,8 @@ class InventedVisits:
             evaluation={"holdout_fraction": 0.0},
             privacy={"noise": "local"},
         )
-        drawn = [_visits(study, seed + 1000 * number) for number in range(TESTS + 2)]
-        test = pd.concat(drawn[1 : TESTS + 1], ignore_index=True)
+        drawn = [_visits(study, seed + 1000 * number) for number in range(TEST_DRAWS + 2)]
+        test = pd.concat(drawn[1 : TEST_DRAWS + 1], ignore_index=True)
         return cls(alone(study, int((drawn[0][VISIT] == "1").sum())), drawn[0], test, drawn[-1])
 
     def synthesized(self, noise: str, seed: int) -> pd.DataFrame:
@@ -76,7 +76,7 @@ class InventedVisits:
         encoder, measurements = count_marginals(self.train, study, make_plan(study), seed)
         synthesizer = make_synthesizer(study.synthesizer, encoder)
         weights = synthesizer.fit({}, measurements, seed_for(seed, "fit"), rounds=0)
-        codes = synthesizer.sample(weights, SYNTHETIC, seed_for(seed, "sample"), {})
+        codes = synthesizer.sample(weights, SYNTHETIC_PATIENTS, seed_for(seed, "sample"), {})
         return encoder.decode(codes, np.random.default_rng(seed))
 
     def score(self, drawn: pd.DataFrame) -> dict[str, float]:

@@ -91,10 +91,10 @@ def par(task: SynthesisTask) -> SynthesisResult:
         "numbers": numbers,
     }
     command: list[str | Path] = [python_with(PAR_PACKAGE, task.peers.folder), "-I", PROGRAM]
-    made = as_text(ask(command, request, given, task.peers.limit_s))
-    for name in made.columns.difference(numbers):
-        made[name] = made[name].str.removeprefix("=")
-    return SynthesisResult(visit_rows(made, declared))
+    visits = as_text(ask(command, request, given, task.peers.limit_s))
+    for name in visits.columns.difference(numbers):
+        visits[name] = visits[name].str.removeprefix("=")
+    return SynthesisResult(visit_rows(visits, declared))
 
 
 def _private(run: Callable[..., SynthesisResult], label: str, hospitals: int, settings: Sections) -> BenchmarkArm:
