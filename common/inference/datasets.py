@@ -77,7 +77,9 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
 
     measurements = measurements_of(public)
     if measurements is None:
-        raise StudyError("--datasets needs a run that counted tables of columns; this one counted none")
+        raise StudyError(
+            "--datasets needs a run that counted tables of columns; this one counted none; leave --datasets out"
+        )
     with writing(out):
         folder = RunFolder(out)
         folder.write(STUDY, public.study.to_toml())

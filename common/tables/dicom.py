@@ -12,7 +12,7 @@ from common.arrays import Floats
 from common.images.cells import Pixels
 from common.images.png import MOST_PIXELS
 from common.tables.extras import load
-from common.tables.image_settings import MOST_BYTES, ImageFiles, ImageProblem, Picture, damage_refused, levels_to_pixels
+from common.tables.image_settings import ImageFiles, ImageProblem, Picture, damage_refused, levels_to_pixels
 
 TAGS = (
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
@@ -77,8 +77,6 @@ def _frame(dataset: Any, frame: int | None) -> int:
         raise ImageProblem("is an enhanced DICOM file, with values for each frame; save its frames as classic ones")
     if int(dataset.Rows) * int(dataset.Columns) > MOST_PIXELS:
         raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")
-    if len(dataset.get("PixelData", b"")) > MOST_BYTES:
-        raise ImageProblem(f"is a file of more than {MOST_BYTES // 2**20} MiB; split it")
     if frame is None and frames > 1:
         raise ImageProblem("is a file of several frames; name one by its number from 0, as in a.dcm#0")
     if frame is not None and not frame < frames:

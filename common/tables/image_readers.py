@@ -75,9 +75,9 @@ def _png(file: Path, number: int | None, files: ImageFiles) -> Picture:
 
 def _picture(file: Path, number: int | None, files: ImageFiles) -> Picture:
     """Return a PNG or JPEG file. Its metadata is dropped."""
-    pillow = load("PIL.Image", "images")
     if number is not None:
         raise ImageProblem("names a part of a file that has none; leave the number out")
+    pillow = load("PIL.Image", "images")
     with damage_refused("is a file"), pillow.open(file, formats=("PNG", "JPEG")) as picture:
         if picture.width * picture.height > MOST_PIXELS:  # before anything is unpacked
             raise ImageProblem(f"is an image of more than {MOST_PIXELS} pixels; scale it")

@@ -55,6 +55,14 @@ class TestSample:
             MODEL.sample(5, 1, given=given)
         assert "canary" not in str(problem.value)
 
+    def test_a_rare_code_is_part_of_a_prefix(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Encoder, "code_of", lambda *_: None)
+        with pytest.raises(
+            StudyError, match=r"column 'sex': this code was too rare .* condition on a prefix"
+        ) as problem:
+            MODEL.sample(5, 1, given={"sex": "female"})
+        assert "female" not in str(problem.value)
+
     def test_numbers_lie_within_bins_as_the_synthesizer_orders_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Ordering:
             def fit(self, weights: Weights, *_: object, **__: object) -> Weights:

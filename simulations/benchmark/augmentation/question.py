@@ -71,7 +71,9 @@ class SplitExamples:
         """
         schema = split.study.table
         if not schema[split.target].labels:
-            raise StudyError(f"the target '{split.target}' is a number; augmentation is about classes")
+            raise StudyError(
+                f"the target '{split.target}' is a number; augmentation is about classes: choose a target of labels"
+            )
         declared = frozenset(column.name for column in schema.each() if column.grid is not None)
         images = [frequencies_of(table, split.study) for table in (split.train, split.test, synthetic)]
 

@@ -146,7 +146,7 @@ class OwnVisits:
         raw = read_table(self.path)
         check_records(raw, study, name=self.path.name)
         if patients_in(raw, study, None) < 10:
-            raise DataError(f"'{self.path}' has fewer than 10 patients, too few to hold some out")
+            raise DataError(f"'{self.path}' has fewer than 10 patients, too few to hold some out; add patients")
         return LoadedTable(raw, study)
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from client.selftest.checks import CheckError
 from client.selftest.kernels import SCALES, check_kernels, moved_by_one
 from client.selftest.ledger import check_disk, check_own_ledger
 from client.selftest.reader import check_reader
-from client.site.config import Site
+from client.site.config import LedgerSettings, Site
 from client.site.state import open_ledger
 from common.ledger import store as store_module
 from common.ledger.draws import Draws
@@ -84,6 +85,14 @@ class TestOwnLedger:
         ledger.close()
         with pytest.raises(CheckError, match="the stored reply of entry 2 was removed"):
             check_own_ledger(site)
+
+    def test_an_old_copy_fails_by_its_witness(self, site: Site, tmp_path: Path) -> None:
+        witnessed = site.model_copy(update={"ledger_settings": LedgerSettings(witness=tmp_path / "north.json")})
+        with closing(open_ledger(site)) as ledger:
+            Witness(tmp_path / "north.json").create(replace(ledger.head, counter=ledger.head.counter + 1))
+        assert "without a witness" in check_own_ledger(site)
+        with pytest.raises(CheckError, match="an old copy of the state folder was restored"):
+            check_own_ledger(witnessed)
 
 
 class TestKernels:

@@ -183,7 +183,7 @@ class TestRoundTrip:
     def test_patterns_and_expressions_turn_back(self, pattern: str) -> None:
         assert pattern_of(regex_of(pattern)) == pattern
 
-    @pytest.mark.parametrize("regex", ["(a|b)", "[a-z]+", "x*", "", ".", r"\w{3}", "a{100}"])
+    @pytest.mark.parametrize("regex", ["(a|b)", "[a-z]+", "x*", "", ".", r"\w{3}", "a{100}", "#", r"\?"])
     def test_other_expressions_are_no_pattern(self, regex: str) -> None:
         assert pattern_of(regex) is None
 
@@ -272,6 +272,10 @@ class TestRedcap:
             ["ok", "f", "yesno", "Ok"],
         ]
         assert list(imported(rows, "redcap")) == ["ok"]
+
+    def test_redcap_dictionary_without_fields_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="has no fields; export it with all instruments"):
+            imported([*REDCAP[:1], ["", "", ""]], "redcap")
 
     def test_a_field_of_one_name_twice_is_left_out(self) -> None:
         assert "another column has this name" in notes_of([*REDCAP, ["age", "b", "", "yesno", "Again"]], "redcap")
@@ -396,6 +400,10 @@ class TestSdv:
         assert "'alternate_keys' is not carried over" in notes_of(old, "sdv")
         assert "column 'mail' is left out: 'email' holds personal data" in notes_of(old, "sdv")
 
+    def test_sdv_metadata_without_columns_is_refused(self) -> None:
+        with pytest.raises(StudyError, match="SDV metadata has no columns; export it with `save_to_json`"):
+            imported({"METADATA_SPEC_VERSION": "V1", "tables": {"a": {"primary_key": "id"}}}, "sdv")
+
     def test_sdv_metadata_of_two_tables_is_refused(self) -> None:
         with pytest.raises(StudyError, match="of several tables"):
             imported({"METADATA_SPEC_VERSION": "V1", "tables": {"a": {"columns": {}}, "b": {"columns": {}}}}, "sdv")
@@ -473,6 +481,12 @@ class TestImportFile:
         with pytest.raises(StudyError) as problem:
             import_file(path)
         assert "Kari" not in str(problem.value)
+
+    def test_a_file_of_a_tables_size_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("common.dictionary.formats.registry.LARGEST_FILE", 2_000_000)
+        (tmp_path / "a.json").write_bytes(b" " * 2_000_000 + b'{"fields": []}')
+        with pytest.raises(StudyError, match="more than 2 MB; give a description of columns, not a table"):
+            import_file(tmp_path / "a.json")
 
     def test_of_a_table_only_the_header_is_read(self, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"

@@ -31,13 +31,17 @@ class TestCells:
         assert scores_of("scores nan 1", 2) is None
 
 
+SHORT = png_of(IMAGE)[:23] + b"\x09" + png_of(IMAGE)[24:]
+"""A file whose header says nine rows and that holds four."""
+
+
 class TestPng:
     def test_file_comes_back(self) -> None:
         again = pixels_of_png(png_of(IMAGE))
         assert again is not None
         assert (again == IMAGE).all()
 
-    @pytest.mark.parametrize("content", [b"", b"GIF89a", png_of(IMAGE)[:40], png_of(IMAGE)[:20] + bytes(40)])
+    @pytest.mark.parametrize("content", [b"", b"GIF89a", png_of(IMAGE)[:40], png_of(IMAGE)[:20] + bytes(40), SHORT])
     def test_other_content_is_none(self, content: bytes) -> None:
         assert pixels_of_png(content) is None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,11 @@ import pytest
 
 from common.errors import StudyError
 from common.inference.combining import pool
-from common.inference.datasets import DatasetFacts, write_datasets
+from common.inference.datasets import DatasetFacts, read_datasets, write_datasets
 from common.inference.estimands import Estimand, log_odds_ratio, logistic_slope, parse_estimand
 from common.planning.phases import PublicRun
 from common.planning.planner import make_plan
+from common.study.sections import HospitalFacts
 from tests.testbeds.clinic import clinic_study
 from tests.testbeds.visits import visits_study
 
@@ -100,3 +103,19 @@ def test_tables_of_visits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="one row for each patient"):
         list(write_datasets(public, DatasetFacts(study.fingerprint, 2, 10, 10, 0), tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_counted_tables_draws_none(tmp_path: Path) -> None:
+    study = clinic_study().with_hospitals((HospitalFacts(name="north", declared_rows=90),), cap_minimum=True)
+    public = PublicRun(study, make_plan(study))
+    with pytest.raises(StudyError, match="this one counted none; leave --datasets out"):
+        list(write_datasets(public, DatasetFacts(study.fingerprint, 3, 10, 10, 0), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
+    (tmp_path / "datasets.json").write_text(json.dumps(asdict(DatasetFacts("0" * 64, 3, 10, 10, 0))))
+    _, _, tables = read_datasets(tmp_path)
+    with pytest.raises(StudyError, match=r"dataset-001.csv' is missing; draw the tables again"):
+        next(tables)

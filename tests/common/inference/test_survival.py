@@ -110,6 +110,9 @@ class TestLogRank:
         assert by_start == pytest.approx([1 / np.e, 0.5])
         assert by_end == pytest.approx([np.e - 2, 0.5])
 
+    def test_noise_above_the_patients_hides_the_test(self) -> None:
+        assert log_rank_test([intervals([20.0, 20.0], [30.0, 30.0], 1e6)] * 2) is None
+
     def test_noise_weakens_the_test(self) -> None:
         def statistic(variance: float) -> float:
             cells = np.eye(8)

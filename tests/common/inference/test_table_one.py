@@ -73,6 +73,11 @@ class TestFigures:
         with pytest.raises(StudyError, match="column 'age' has no labels to group by"):
             table_one(RUN, STUDY, "age")
 
+    def test_columns_of_many_labels_make_no_groups(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("common.inference.table_one.MOST_GROUPS", 1)
+        with pytest.raises(StudyError, match="column 'sex' has 2 labels, more than 1; choose another column"):
+            table_one(RUN, STUDY, "sex")
+
 
 class TestMergedLabels:
     def test_labels_that_were_counted_merged_make_no_groups(self) -> None:

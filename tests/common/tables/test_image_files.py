@@ -73,6 +73,7 @@ class TestReading:
             ("films/a.png;films/a.png", "has 2 images, more than most_images = 1"),
             ("films.npz#2", "no image of its archive"),
             ("films.npz", "no image of its archive"),
+            ("films/a.png#0", "names a part of a file that has none; leave the number out"),
             ("two.npz#0", "several arrays"),
             ("wide.npz#0", "not uint8"),
         ],

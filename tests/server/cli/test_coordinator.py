@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import Result
@@ -18,6 +19,7 @@ from common.system.folder import RunFolder
 from server.cli.coordinator import app
 from server.deploy.certificates import certificate_fingerprint, read_certificate
 from server.deploy.directory import CoordinatorDirectory, new_run_id
+from server.deploy.superlink import program, up
 from tests.testbeds.clinic import STUDY, clinic_study
 
 
@@ -168,9 +170,39 @@ def test_enroll_refuses_a_file_that_is_not_a_node_key(home: CoordinatorDirectory
     assert "is not an OpenSSH public key" in refusal(home, "enroll", tmp_path / "site.pub", "--name", "north")
 
 
-def test_a_port_that_is_taken_is_named(home: CoordinatorDirectory) -> None:
+def test_a_port_that_is_taken_is_named(home: CoordinatorDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.deploy.superlink.program", lambda name: pytest.fail("it was started"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         assert f"cannot listen on 127.0.0.1:{port}" in refusal(home, "up", "--host", "127.0.0.1", "--port", port)
+        with pytest.raises(StudyError, match=f"cannot listen on 127.0.0.1:{port} "):
+            up(home, "127.0.0.1", 0, port)  # the port of Flower's control interface
+
+
+def test_a_superlink_that_ends_ends_the_coordinator(
+    home: CoordinatorDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.deploy.superlink.program", lambda name: "false")
+    with pytest.raises(FederationError, match=r"did not start \(exit code 1\); its last lines give the cause"):
+        up(home, "127.0.0.1", 0, 0)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self: None)
+    monkeypatch.setattr("server.deploy.superlink._await_health", lambda process, *_: process.wait())
+    with pytest.raises(FederationError, match=r"ended by itself \(exit code 1\); its last lines give the cause"):
+        up(home, "127.0.0.1", 0, 0)
+
+
+def test_a_missing_program_of_flower_is_named() -> None:
+    with pytest.raises(StudyError, match=r"/flower-absent' is missing; install fedsynth into this environment again"):
+        program("flower-absent")
+
+
+@pytest.mark.parametrize(("options", "lines"), [(("--no-follow",), 1), ((), 2)])
+def test_a_run_is_followed_unless_told_otherwise(
+    home: CoordinatorDirectory, run_id: str, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], lines: int
+) -> None:
+    monkeypatch.setattr("server.deploy.runs.submit_run", lambda *_: SimpleNamespace(flower=7))
+    monkeypatch.setattr("server.deploy.runs.follow_run", lambda *_, show: "folder")
+    said = call(home, "run", run_id, *options).output.splitlines()
+    assert said == [f"Submitted {run_id} (Flower run 7)", "Results: folder"][:lines]

@@ -263,6 +263,27 @@ def test_a_run_that_is_none_has_no_page(visitor: Visitor, run_id: str) -> None:
     assert visitor.get(f"/runs/{run_id}/events").status_code == 404
 
 
+def test_a_run_that_was_started_is_not_started_again(
+    runs: CoordinatorRuns, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[str] = []
+    monkeypatch.setattr("server.console.runs.submit_run", lambda home, run_id: submitted.append(run_id))
+    (folder / "checkpoints").mkdir()
+    with pytest.raises(StudyError, match="was started before; continue it with"):
+        runs.control("run-1", "run")
+    runs.control("run-1", "resume")
+    assert submitted == ["run-1"]
+
+
+def test_a_simulation_that_failed_says_why(tmp_path: Path) -> None:
+    study = images_study()
+    run = SimulatedRun(study, make_plan(study), tmp_path).run(study.name)
+    write(tmp_path / "events.jsonl", START)
+    assert (run.state, run.line) == ("running", "running")
+    write(tmp_path / "events.jsonl", RunFailed(reason="2 hospitals left"))
+    assert (run.state, run.line) == ("failed", "2 hospitals left")
+
+
 class TestActions:
     @pytest.fixture
     def done(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from client.hospital import Hospital
 from common.encoding import histogram_max_changed_cells
+from common.errors import PolicyRefusal, Reason
 from common.planning.phases import COARSE, HISTOGRAMS
 from common.planning.planner import make_plan
 from common.privacy.accountant import epsilon
@@ -18,6 +20,7 @@ from common.privacy.dpsgd import noisy_gradient
 from common.privacy.events import DiscreteGaussianVector, DpSgdRun, Unprotected, least_noise
 from common.privacy.mechanisms import SecureNoise, SeededNoise
 from common.privacy.step import DpSgdStep
+from common.protocol.messages import EnrollReply, Reply, Unavailable
 from common.run_events.events import ignore
 from common.study.sections import HospitalFacts
 from common.study.study import Study
@@ -37,8 +40,8 @@ from simulations.audit.bounds import (
 from simulations.audit.counts import Vector, exact_vectors, repeat_release
 from simulations.audit.gradients import DECOYS, Steps, attack_run, canary_rows, steep_network
 from simulations.audit.rounds import attack_rounds, round_study
-from simulations.audit.run import audit
-from simulations.audit.site import outlier, public_table, shards_with_and_without
+from simulations.audit.run import Report, audit
+from simulations.audit.site import outlier, public_table, shards_with_and_without, throwaway_hospitals
 from simulations.audit.trials import Trials, composed, judge
 from simulations.cli.main import app
 from simulations.federation.hospitals import built_in_study
@@ -346,6 +349,37 @@ def test_command_writes_figures_of_an_unrefuted_study(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
     assert document["study"] == "clinic"
     assert "not refuted" in document["verdict"]
+
+
+def test_a_refuted_claim_ends_the_command_with_code_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = judge(Trials("bare", "", (GAUSSIAN,), Scores(np.ones(500), np.zeros(500))), DELTA, 1e-5)
+    report = Report("clinic", "0" * 64, "north", 0, 0.999, 1.0, 1.0, (bare,))
+    monkeypatch.setattr("simulations.audit.run.audit", lambda study, **_: report)
+    path = tmp_path / "study.toml"
+    path.write_text(small_study().to_toml(), encoding="utf-8")
+    done = CliRunner().invoke(app, ["audit", "--study", str(path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "REFUTED: the attack proves more epsilon than is claimed for bare" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (EnrollReply("north", Reason.STUDY_NOT_APPROVED, 0, ""), Reason.STUDY_NOT_APPROVED),
+        (Unavailable("north"), Reason.UNAVAILABLE),
+    ],
+)
+def test_a_hospital_that_declines_is_not_attacked(
+    reply: Reply, reason: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(training={"rounds": 0})
+    monkeypatch.setattr(Hospital, "handle", lambda self, request: reply)
+    with (
+        pytest.raises(PolicyRefusal) as refusal,
+        throwaway_hospitals(study, {"north": lambda _: pytest.fail("read")}, lambda _: SecureNoise()),
+    ):
+        pytest.fail("it was attacked")
+    assert refusal.value.reason == reason
 
 
 @pytest.mark.slow

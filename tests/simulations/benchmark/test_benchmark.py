@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import StudyError
+from common.errors import DataError, StudyError
 from common.evaluation.measures.registry import CORE_MEASURES
 from common.run_events.events import Progressed, RunEvent
 from common.tables.conforming import conform, format_table
@@ -25,7 +25,7 @@ from simulations.benchmark.questions import MEMBERSHIP, QUALITY, CaseOptions
 from simulations.benchmark.results import COLUMNS, Case, CaseFailure, ResultsFile, absent
 from simulations.benchmark.runner import CaseWork, attempt, cases_of, run_cases
 from simulations.benchmark.synthesis import partition
-from simulations.benchmark.tables import SITE_COLUMN, BuiltInTable, ClinicalTable, OwnTable, load
+from simulations.benchmark.tables import SITE_COLUMN, BuiltInTable, ClinicalTable, OwnTable, load, pooled
 from simulations.cli.main import app
 from tests.testbeds.clinic import clinic_study, clinic_table
 
@@ -380,3 +380,13 @@ def test_a_wrong_word_is_a_usage_error_with_a_remedy(words: list[str], message: 
     done = CliRunner(env={"FEDSYNTH_DATA": ""}).invoke(app, ["benchmark", *words])
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
+
+
+def test_a_folder_has_its_hospitals_already(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="--site-column splits one table; a folder has a table per hospital already"):
+        OwnTable(tmp_path, target="outcome", site_column="ward").load()
+
+
+def test_a_column_of_the_benchmarks_own_name_is_refused() -> None:
+    with pytest.raises(DataError, match=f"a column is called '{SITE_COLUMN}', .*; rename it"):
+        pooled({"north": clinic_table(5, 0).assign(**{SITE_COLUMN: "a"})})

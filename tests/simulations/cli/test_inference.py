@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from common.inference.datasets import DatasetFacts
 from common.model import Model, save_model
 from common.system.folder import RunFolder
 from tests.testbeds.command_line import fedsynth, output_of
@@ -86,3 +89,17 @@ def test_a_file_of_estimates_is_pooled(tmp_path: Path) -> None:
     path.write_text("estimand,estimate\nx,1\n")
     assert "lacks a column of estimand, estimate, variance" in output_of(fedsynth("combine", path))
     assert "is no folder of" in output_of(fedsynth("combine", tmp_path))
+
+
+def test_a_pooled_file_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "pooled.csv").write_text("earlier")
+    refused = fedsynth("combine", tmp_path / "none", "--mean", "age", "--out", tmp_path / "pooled.csv")
+    assert "pooled.csv' exists; choose another --out or remove it" in output_of(refused)
+    assert (tmp_path / "pooled.csv").read_text() == "earlier"
+
+
+def test_tables_are_pooled_about_something(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(survival_study().to_toml(), encoding="utf-8")
+    (tmp_path / "datasets.json").write_text(json.dumps(asdict(DatasetFacts("0" * 64, 3, 10, 10, 0))))
+    refused = fedsynth("combine", tmp_path)
+    assert "say what to estimate: --mean, --proportion or --log-odds" in output_of(refused)

@@ -494,3 +494,12 @@ def test_every_command_explains_itself() -> None:
 def test_help_of_study_check_names_folders_and_mappings() -> None:
     shown = output_of(fedsynth("study", "check", "--help"))
     assert all(word in shown for word in ("folder", "north.toml", "mapping"))
+
+
+def test_sql_is_that_of_a_study_on_omop_databases(study: Path) -> None:
+    assert "study clinic has no [source] kind = " in output_of(fedsynth("study", "sql", study))
+
+
+def test_a_mapping_is_that_of_a_table(study: Path) -> None:
+    refused = fedsynth("study", "check", study, "--mapping", study)
+    assert "--mapping is of a table; name it with --data" in output_of(refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -67,4 +68,22 @@ def test_an_impossible_condition_names_its_column(
     assert result.exit_code == 2
     assert words in output_of(result)
     assert "canary" not in output_of(result)
+    assert not (tmp_path / "rows.csv").exists()
+
+
+@pytest.mark.parametrize("options", [("--given", "sex=female"), ("--balance", "sex"), ("--format", "csv")])
+def test_datasets_are_whole_tables(options: tuple[str, ...], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused = fedsynth("sample", tmp_path / "model", "--rows", 9, "--datasets", 3, *options, "--out", out)
+    assert refused.exit_code == 2
+    assert "--datasets draws whole tables as CSV; leave --given, --balance and --format out" in output_of(refused)
+
+
+def test_images_of_other_rows_are_not_overwritten(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = SimpleNamespace(files=dict)
+    monkeypatch.setattr("common.release.draw_images", lambda *_: drawn)
+    monkeypatch.setattr("common.release.written_table", lambda loaded, rows, images: rows)
+    (tmp_path / "images").mkdir()
+    refused = fedsynth("sample", model, "--rows", 5, "--out", tmp_path / "rows.csv")
+    assert "images' exists; choose another --out or remove it" in output_of(refused)
     assert not (tmp_path / "rows.csv").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataError, StudyError
+from common.run_events.events import RunFailed, to_json
 from common.system.folder import LOCK
 from simulations.console.form import form_of
 from simulations.console.launching import OUT, HowToSimulate, LaunchedRun, LaunchedRuns, launch
@@ -79,6 +80,21 @@ def test_a_study_must_be_saved_before_it_is_simulated(workspace: Workspace) -> N
     (workspace.folder("icu") / "study.toml").unlink()
     with pytest.raises(StudyError, match="save it first"):
         LaunchedRuns(workspace).start("icu", HowToSimulate())
+
+
+def test_one_simulation_runs_at_a_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LaunchedRuns, "ids", lambda self: ("icu.1",))
+    monkeypatch.setattr(LaunchedRun, "process", 4321)
+    with pytest.raises(StudyError, match=r"simulation 'icu\.1' is running; wait until it ends, or stop it"):
+        LaunchedRuns(workspace).start("icu", HowToSimulate())
+
+
+def test_an_event_that_says_why_is_all_that_is_said(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    assert run.trouble == "its process ended without a word"
+    (tmp_path / "1" / OUT / "events.jsonl").write_text(to_json(RunFailed(reason="2 hospitals left")) + "\n")
+    assert run.line.endswith("2 hospitals left")
+    assert run.trouble == ""
 
 
 def test_a_table_that_changed_is_checked_again(workspace: Workspace, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from common.errors import StudyError
 from common.study.study import read_study
+from simulations.console.uploads import decode_table
 from simulations.console.workspace import STUDY
 from simulations.experiments.console_load import wide_table
 from tests.simulations.test_drafting import stays
@@ -189,7 +191,12 @@ def test_a_damaged_draft_is_said(visitor: Visitor, table: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"hospitals": "many"}, "whole number"), ({"hospitals": "900"}, "below the minimum")]
+    ("changes", "said"),
+    [
+        ({"hospitals": "many"}, "whole number"),
+        ({"hospitals": "900"}, "below the minimum"),
+        ({"small_hospitals": "hide"}, "are refused, merged or left out; choose one of these"),
+    ],
 )
 def test_what_cannot_be_simulated_is_said_before(
     visitor: Visitor, table: Path, tmp_path: Path, changes: dict[str, str], said: str
@@ -209,6 +216,18 @@ def test_read_only_shows_and_changes_nothing(tmp_path: Path, table: Path) -> Non
         assert "/save" in reader.get("/studies/icu").text
         assert "Save and check" not in reader.get("/studies/icu").text
         assert reader.post("/studies", form_token="x").status_code == 403
+
+
+def test_a_larger_table_than_a_browser_sends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulations.console.uploads.MOST_TABLE_BYTES", 3)
+    assert decode_table("QUJD") == b"ABC"
+    with pytest.raises(StudyError, match="has more than 0 MB; give its path on this machine"):
+        decode_table("QUJDRA==")
+
+
+def test_a_study_that_was_not_saved_is_no_download(visitor: Visitor, table: Path) -> None:
+    drafted(visitor, table)
+    assert visitor.get("/studies/icu/study.toml").status_code == 404
 
 
 @pytest.mark.parametrize("name", ["none", "%2e%2e", "icu%00"])

@@ -61,3 +61,9 @@ def test_eunomia_leads_to_a_report(tmp_path: Path) -> None:
     table = omop_table(omop_nsaid_study(), TableSplit().reading)
     assert len(table) == 2630
     assert (table["gi_bleed"] == "yes").sum() == 479
+
+
+def test_a_missing_eunomia_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulations.federation.omop.find_spec", lambda name: None)
+    with pytest.raises(StudyError, match=r"run `pip install 'fedsynth\[omop\]'`, or give --database"):
+        eunomia_file()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import pytest
 
-from common.errors import DataError
-from simulations.federation.prepare import prepare
+from common.errors import DataError, StudyError
+from simulations.federation.prepare import Prepared, prepare
+from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import clinic_study, clinic_table
+from tests.testbeds.visits import visits_study
 
 
 class TestSmallHospitals:
@@ -43,3 +46,15 @@ class TestSmallHospitals:
     def test_are_not_all_left_out(self) -> None:
         with pytest.raises(DataError, match=r"drop leaves none.*--small-hospitals merge"):
             prepare(clinic_study(), self.tables(20, 20), small_hospitals="drop")
+
+
+def test_a_target_of_one_value_in_all_tables_is_refused() -> None:
+    tables = {name: clinic_table(60, seed=seed).assign(outcome="yes") for seed, name in enumerate(("north", "south"))}
+    with pytest.raises(DataError, match="target 'outcome' has fewer than 2 distinct values in all tables; choose"):
+        prepare(clinic_study(), tables)
+
+
+def test_ray_splits_no_patients_visits(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="a patient's visits may be in any of them; leave it out"):
+        simulate(Prepared(visits_study(), {}, None, ()), tmp_path / "out", Options(engine="ray"))
+    assert not (tmp_path / "out").exists()

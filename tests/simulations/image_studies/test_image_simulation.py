@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.errors import DataError
 from common.evaluation.attacks.images import IMAGE_ATTACKS
 from common.images.png import pixels_of_png
 from common.inference.datasets import facts_of, read_datasets, write_datasets
@@ -16,7 +17,8 @@ from common.model import MODEL, load_model, load_public
 from common.release import draw_images
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
-from simulations.image_studies.studies import DIGITS, digit_tables, image_study
+from simulations.image_studies.studies import DIGITS, FOLDER, chest_films, digit_tables, image_study, image_tables
+from tests.testbeds.clinic import clinic_study
 from tests.testbeds.images import images_study, images_table
 
 SETTINGS = {"chains": 128, "fit_steps": 20}
@@ -95,3 +97,11 @@ def test_digits_ship_with_their_study() -> None:
     prepared = prepare(image_study(DIGITS), tables)
     assert [len(table) for table in tables.values()] == [450, 449, 449, 449]
     assert not [notice for notice in prepared.notices if "image" in notice]
+
+
+def test_films_come_from_a_folder_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    with pytest.raises(DataError, match=f"set {FOLDER} to a folder that holds"):
+        chest_films("train")
+    with pytest.raises(DataError, match="study 'clinic' has no built-in tables; give its table or folder as --data"):
+        image_tables(clinic_study())

@@ -82,6 +82,11 @@ class TestTables:
         with pytest.raises(DataError, match=r"pbcseq\.csv.*name its folder with --data"):
             ClinicalVisits("pbcseq", tmp_path).load()
 
+    def test_too_few_patients_are_refused(self, source: OwnVisits) -> None:
+        invented_visits(9).to_csv(source.path, index=False)
+        with pytest.raises(DataError, match="fewer than 10 patients, too few to hold some out; add patients"):
+            source.load()
+
     def test_flat_study_is_refused(self, source: OwnVisits) -> None:
         source.study.write_text(
             TEXT.replace('patient = "id"\ntime = "day"\nmost_visits = 4\n', "").replace('per = "patient"\n', "")
