@@ -21,7 +21,6 @@ import pandas as pd
 from common.errors import StudyError
 from common.evaluation.measures.registry import CORE_MEASURES
 from common.system.files import write_synced
-from simulations.benchmark.current_table import CURRENT, current_table
 from simulations.benchmark.gaps import CENTRAL, gaps
 from simulations.benchmark.markdown import HEADINGS, cost_table, gap_table, not_run, quality_table, table_of
 from simulations.benchmark.questions import QUALITY
@@ -39,7 +38,6 @@ EPSILONS, SEEDS = (1.0, 3.0, 10.0), (0, 1, 2)
 
 TABLE_LABELS = {
     "flchain": "flchain",
-    "flchain-no-futime": "flchain without `futime`",
     "heart-disease": "heart-disease",
     "eicu": "eICU",
     "support2": "SUPPORT2",
@@ -55,46 +53,26 @@ ARM_LABELS = {
     "by-site": "by hospital, local noise",
     "alone-4": "each of four hospitals alone",
     "alone-by-site": "each hospital alone",
-    "prototype": "prototype",
     "plain-dp-gan": "plain DP-GAN",
     "independent": "independent columns",
     "aim": "AIM, pooled rows",
-    "aim-free-bins": "AIM, pooled rows, exact bins for free",
     "mst": "MST, pooled rows",
-    "mst-free-bins": "MST, pooled rows, exact bins for free",
-    "arf": "ARF, pooled rows, not private",
     "ctgan": "CTGAN, pooled rows, not private",
 }
 
 SHARED_NOISE = {
     "central": "one hospital with all rows",
-    "central-like-4": "the same, 4/3 of the variance",
-    "distributed-4": "four hospitals, shared noise, 0 dropouts, 1 colluder",
-    "central-like-4-dropout": "one hospital, twice the variance",
-    "distributed-4-dropout": "four hospitals, shared noise, 1 dropout, 1 colluder",
-    "distributed-4-skewed": "four hospitals of different mix (skew 0.5), shared noise",
-    "distributed-3": "3 hospitals, shared noise",
-    "distributed-8": "8 hospitals, shared noise",
+    "distributed-4": "4 hospitals, shared noise",
     "distributed-25": "25 hospitals, shared noise",
-    "local-3": "3 hospitals, local noise",
     "local-4": "4 hospitals, local noise",
-    "local-8": "8 hospitals, local noise",
     "local-25": "25 hospitals, local noise",
 }
 
-ROUND_NUMBERS = {
-    f"{table}{without}": f"{TABLE_LABELS[table]}, {words}"
-    for table in ("flchain", "support2")
-    for without, words in (("-no-multiples", "without multiples"), ("", "with"))
-}
-
 RIVALS = {
-    "prototype": "than the prototype",
     "plain-dp-gan": "than the plain DP-GAN",
     "independent": "than independent columns",
     "aim": "than AIM",
     "mst": "than MST",
-    "arf": "than ARF (not private)",
     "ctgan": "than CTGAN (not private)",
 }
 
@@ -106,10 +84,7 @@ WANTED = (
     "plain-dp-gan",
     "independent",
     "aim",
-    "aim-free-bins",
     "mst",
-    "mst-free-bins",
-    "arf",
     "ctgan",
 )
 """Arms that every published table needs, at every epsilon and seed."""
@@ -121,15 +96,9 @@ def quality(results: pd.DataFrame, table: str) -> str:
 
 
 def shared_noise(results: pd.DataFrame) -> str:
-    """Render what sharing noise saves, on flchain at epsilon 1 and 3."""
-    chosen = (results.table == "flchain") & results.arm.isin(SHARED_NOISE) & results.epsilon.isin([1.0, 3.0])
+    """Render what sharing noise saves, on flchain at epsilon 3."""
+    chosen = (results.table == "flchain") & results.arm.isin(SHARED_NOISE) & (results.epsilon == 3.0)
     return quality_table(results[chosen], SHARED_NOISE)
-
-
-def round_numbers(results: pd.DataFrame) -> str:
-    """Render what counting by roundness does to the rows of one hospital."""
-    chosen = results[(results.arm == CENTRAL) & results.table.isin(ROUND_NUMBERS)]
-    return quality_table(chosen.assign(arm=chosen.table), ROUND_NUMBERS)
 
 
 def federated_gap(results: pd.DataFrame) -> str:
@@ -140,7 +109,7 @@ def federated_gap(results: pd.DataFrame) -> str:
 
 def cost(results: pd.DataFrame) -> str:
     """Render seconds and bytes of the arms on the published tables."""
-    costly = set(ARM_LABELS) - {"bootstrap", "prototype"}
+    costly = set(ARM_LABELS) - {"bootstrap"}
     return cost_table(
         results[results.table.isin(EVIDENCE) & results.arm.isin(costly)], _plain(ARM_LABELS) | TABLE_LABELS
     )
@@ -204,25 +173,18 @@ def lacking(results: ResultsFile) -> str:
     return not_run(absent(cases_of(sources, WANTED, EPSILONS, SEEDS), results))
 
 
-def filled(page: str, results: ResultsFile, current: ResultsFile) -> str:
-    """Return the page with every marked table generated again.
-
-    Args:
-        page: text of the page.
-        results: cases of the version before, and of other arms.
-        current: cases of today's version.
+def filled(page: str, results: ResultsFile) -> str:
+    """Return the page with every marked table generated again from the cases.
 
     Raises:
         StudyError: the page marks an unknown table, or lacks one.
     """
     frame = results.frame()
     makers: dict[str, Callable[[], str]] = {
-        "today": partial(current_table, current.frame(), frame, TABLE_LABELS),
         "wins": partial(wins, frame),
         "gap": partial(federated_gap, frame),
         "cost": partial(cost, frame),
         "shared-noise": partial(shared_noise, frame),
-        "round-numbers": partial(round_numbers, frame),
         "not-run": partial(lacking, results),
         **{name: partial(quality, frame, name) for name in TABLE_LABELS},
     }
@@ -254,10 +216,9 @@ def _plain(labels: dict[str, str]) -> dict[str, str]:
 
 def main(folder: Path) -> None:
     """Fill `results-tables.md` in the folder from the cases in its `evidence/`."""
-    page, evidence = folder / PAGE, folder / "evidence"
-    results = [ResultsFile(evidence / name) for name in (QUALITY.file, CURRENT)]
-    filled_page = filled(page.read_text(encoding="utf-8"), *results)
-    write_synced(page, filled_page.encode())
+    page = folder / PAGE
+    results = ResultsFile(folder / "evidence" / QUALITY.file)
+    write_synced(page, filled(page.read_text(encoding="utf-8"), results).encode())
 
 
 if __name__ == "__main__":

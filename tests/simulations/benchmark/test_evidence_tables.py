@@ -7,22 +7,21 @@ import pytest
 
 from common.errors import StudyError
 from simulations.benchmark.arms import ARMS
-from simulations.benchmark.current_table import CURRENT, current_table
 from simulations.benchmark.evidence_tables import PAGE, TABLE_LABELS, filled, lost_to
 from simulations.benchmark.questions import QUALITY
 from simulations.benchmark.results import COMPARED, Case, ResultsFile
 
 DOCS = Path(__file__).parents[3] / "docs"
 
-MARKS = ("today", *TABLE_LABELS, "wins", "gap", "cost", "shared-noise", "round-numbers", "not-run")
+MARKS = (*TABLE_LABELS, "wins", "gap", "cost", "shared-noise", "not-run")
 
 SCORES = {"tvd1": 0.1, "tvd2": 0.2, "tvd3": 0.3, "auc_lr": 0.8, "auc_gb": 0.7, "c2st": 0.9}
 
 
 def test_the_tables_of_the_results_page_are_those_of_the_cases() -> None:
     page = (DOCS / PAGE).read_text(encoding="utf-8")
-    files = [ResultsFile(DOCS / "evidence" / name) for name in (QUALITY.file, CURRENT)]
-    assert filled(page, *files) == page, "run python -m simulations.benchmark.evidence_tables docs"
+    results = ResultsFile(DOCS / "evidence" / QUALITY.file)
+    assert filled(page, results) == page, "run python -m simulations.benchmark.evidence_tables docs"
 
 
 @pytest.mark.parametrize("page", ["results.md", "../README.md"])
@@ -34,9 +33,8 @@ def test_figures_of_the_summary_are_in_the_tables(page: str) -> None:
 
 
 def test_evidence_holds_only_arms_that_can_be_run() -> None:
-    """Besides the prototype, which is another program: figures of an arm that was removed as faulty do not stay."""
-    measured = set(ResultsFile(DOCS / "evidence" / QUALITY.file).frame().arm)
-    assert {arm for arm in measured if arm not in ARMS} == {"prototype"}
+    """Figures of an arm that was removed as faulty do not stay."""
+    assert set(ResultsFile(DOCS / "evidence" / QUALITY.file).frame().arm) <= set(ARMS)
 
 
 def test_cases_measured_before_a_measure_existed_still_load(tmp_path: Path) -> None:
@@ -79,29 +77,20 @@ def test_only_seeds_that_both_have_are_compared(results: ResultsFile) -> None:
     # CTGAN has no budget, so it is compared at every epsilon.
     assert lost_to(frame, "eicu", "ctgan", 3.0) == (tuple(COMPARED), 1)
     assert lost_to(frame, "eicu", "ctgan", 10.0) is None
-    assert lost_to(frame, "eicu", "prototype", 3.0) is None
+    assert lost_to(frame, "eicu", "mst", 3.0) is None
 
 
 def test_hand_written_text_stays(results: ResultsFile) -> None:
     page = "".join(f"before {name}\n\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in MARKS)
-    made = filled(page, results, results)
+    made = filled(page, results)
     assert "old" not in made
     assert made.count("before ") == made.count("after\n") == len(MARKS)
     assert "| **one hospital with all rows** | 3 | 2 | 0.100 ± 0.000 |" in made
-    assert "| eICU | one hospital with all rows | 3 | 2 | 0.100 |" in made
-    assert filled(made, results, results) == made
-
-
-def test_todays_table_keeps_earlier_cases_that_still_hold(results: ResultsFile) -> None:
-    now = results.frame()
-    before = now.assign(arm=["aim", "central"], seed=[0, 7], tvd1=0.4)
-    made = current_table(now, before, {"eicu": "eICU"})
-    assert "| eICU | one hospital with all rows | 3 | 2 | 0.100 |" in made
-    assert "|  | AIM, all rows | 3 | 1 | 0.400 |" in made
+    assert filled(made, results) == made
 
 
 @pytest.mark.parametrize("change", ["<!-- wins -->", "<!-- /wins -->"])
 def test_a_page_that_lost_a_mark_is_refused(results: ResultsFile, change: str) -> None:
     page = "".join(f"<!-- {name} --><!-- /{name} -->" for name in MARKS)
     with pytest.raises(StudyError, match="wins"):
-        filled(page.replace(change, ""), results, results)
+        filled(page.replace(change, ""), results)
