@@ -264,6 +264,15 @@ def test_constants_of_an_absent_folder_end_with_code_two(tmp_path: Path) -> None
     assert "results.csv' has no row of arm 'central'" in result.stderr
 
 
+def test_a_failed_case_ends_the_command_with_code_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = CaseFailure(Case("built-in", "central", 3.0, 0), "out of memory", is_excused=False)
+    monkeypatch.setattr("simulations.benchmark.runner.run_cases", lambda *_, **__: [failed])
+    words = ["benchmark", "run", "--arms", "central", "--seeds", "0", "--out", str(tmp_path)]
+    done = CliRunner(env={"FEDSYNTH_DATA": ""}).invoke(app, words)
+    assert done.exit_code == 1
+    assert "built-in central epsilon 3 seed 0: out of memory" in done.stderr
+
+
 def test_noise_does_not_favor_constants() -> None:
     # Each arm errs twice as much as the other in one of two seeds, and C2ST is about a half: no gain either way.
     better = next(iter(VARIANTS))

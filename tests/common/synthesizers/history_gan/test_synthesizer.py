@@ -82,6 +82,12 @@ class TestWeights:
             with pytest.raises(StudyError, match="restore"):
                 synthesizer.train(damaged, TrainingRows(codes, PLAN, SeededNoise(1)), None, 2)
 
+    def test_of_a_history_without_visits_are_refused(self) -> None:
+        synthesizer, _, codes, weights = fitted()
+        absent = weights | {"gen.histories": np.full_like(weights["gen.histories"], -1.0)}
+        with pytest.raises(StudyError, match="histories that are not whole"):
+            synthesizer.train(absent, TrainingRows(codes, PLAN, SeededNoise(1)), None, 2)
+
 
 class TestOnePatient:
     @pytest.mark.parametrize("steepness", [1.0, 1e3])

@@ -14,7 +14,7 @@ from common.planning.phases import PublicRun, measurements_of
 from common.planning.planner import make_plan
 from common.study.courses import Course, HistoryRules, owners_of
 from common.study.rules import Rule
-from common.study.schema import VisitsSchema
+from common.study.schema import VISITS, VisitsSchema
 from common.synthesizers.base import Synthesizer
 from common.synthesizers.maximum_entropy.history_chains import HistoryChains, HistoryPotentials
 from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
@@ -130,6 +130,14 @@ class TestWeights:
         cut = weights | {"rows": np.delete(weights["rows"], several, axis=0)}
         with pytest.raises(StudyError, match="histories that are not whole"):
             synthesizer.sample(cut, 5, 0, {})
+
+    def test_without_a_number_of_visits_that_is_asked_for_are_refused(self) -> None:
+        _, public, synthesizer, weights = fitted()
+        rows = weights["rows"]
+        visits = public.study.table.names.index(VISITS)
+        few = weights | {"rows": rows[rows[:, visits] < rows[:, visits].max()]}
+        with pytest.raises(StudyError, match="no history of the model has the given number of visits"):
+            synthesizer.sample(few, 5, 0, {visits: int(rows[:, visits].max())})
 
 
 class TestChains:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,14 @@ from common.errors import StudyError
 from simulations.benchmark.augmentation import question
 from simulations.benchmark.augmentation.images import ImageTable, frequencies_of, sources_of
 from simulations.benchmark.augmentation.page import TOO_FEW, augmentation_markdown
-from simulations.benchmark.augmentation.question import AUGMENTATION, MEASURED, measure_augmentation, small_hospital
-from simulations.benchmark.questions import CaseOptions
+from simulations.benchmark.augmentation.question import (
+    AUGMENTATION,
+    MEASURED,
+    SplitExamples,
+    measure_augmentation,
+    small_hospital,
+)
+from simulations.benchmark.questions import CaseOptions, TrainTestSplit
 from simulations.benchmark.results import Case, ResultsFile
 from simulations.benchmark.selection import TableSelection
 from simulations.benchmark.tables import BuiltInTable
@@ -44,6 +51,14 @@ class TestImages:
         ]  # fmt: skip
         with pytest.raises(StudyError, match="without --tables"):
             sources_of(TableSelection(Path("x.csv"), ("digits",), target="died"))
+
+
+def test_a_target_that_is_a_number_is_refused() -> None:
+    split = TrainTestSplit.of(BuiltInTable(), Case("built-in", "bootstrap", 0.0, 100), CaseOptions())
+    number = next(column.name for column in split.study.table.each() if column.grid is not None)
+    study = split.study.amended(evaluation={"target": number})
+    with pytest.raises(StudyError, match=rf"target '{number}' is a number; .*: choose a target of labels"):
+        SplitExamples.of(replace(split, study=study, target=number), split.test)
 
 
 def test_real_rows_of_others_help_few_patients(monkeypatch: pytest.MonkeyPatch) -> None:
