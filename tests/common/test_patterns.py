@@ -91,6 +91,7 @@ def test_patterns_take_linear_time() -> None:
     assert not slow
 
 
+@pytest.mark.no_cover  # tracing takes longer than reading
 @pytest.mark.parametrize("unit", [" ", "a", "(a", "90 "])
 def test_long_headers_and_cells_take_no_time(unit: str) -> None:
     text = unit * (LONG // len(unit))
