@@ -65,7 +65,7 @@ def read_date(text: str, form: str) -> datetime | None:
 
 
 STANDARD = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?P<offset> ?(?:Z|[+-]\d\d(?::?\d\d)?))?)?", re.ASCII
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?(?:Z|[+-]\d\d(?::?\d\d)?))?)?", re.ASCII
 )
 """A date or time as ISO 8601, databases and typed files write it, maybe with its offset from UTC."""
 

@@ -172,10 +172,11 @@ class Dated(Column):
             notices.append(notice(f"holds text that is not a date '{self.date_format}'", text, f"counted as {outcome}"))
         if self.since is None and (outside := int(((counts < self.grid.lower) | (counts > self.grid.upper)).sum())):
             notices.append(notice(f"is outside [{self.lower}, {self.upper}]", outside, "clamped to the bounds"))
-        moments = each(cells, standard_date)
-        has_offset = OFFSET.search(self.date_format) is not None
-        if shifted := sum(moment is not None and moment.tzinfo is not None for moment in moments) * (not has_offset):
-            notices.append(notice("holds times with an offset from UTC", shifted, "counted as the clock showed there"))
+        if OFFSET.search(self.date_format) is None:
+            moments = each(cells, standard_date)
+            if shifted := sum(moment is not None and moment.tzinfo is not None for moment in moments):
+                where = "holds times with an offset from UTC"
+                notices.append(notice(where, shifted, "counted as the clock showed there"))
         return notices
 
     def format(self, values: pd.Series) -> npt.NDArray[np.object_]:

@@ -36,16 +36,18 @@ class Histories:
         patients: number of the patient, from 0.
         visit: which of the patient's visits it is, from 0.
         visits: how many the patient has.
+        moments: the number by which visits are ordered.
     """
 
     rows: Integers
     patients: Integers
     visit: Integers
     visits: Integers
+    moments: Floats
 
     def chosen(self, is_chosen: Booleans) -> Histories:
         """Return the chosen visits, counted again."""
-        return _histories(self.rows[is_chosen], self.patients[is_chosen])
+        return _histories(self.rows[is_chosen], self.patients[is_chosen], self.moments[is_chosen])
 
 
 def visit_rows(raw: pd.DataFrame, declared: Schema) -> pd.DataFrame:
@@ -152,7 +154,7 @@ def histories(raw: pd.DataFrame, declared: Schema) -> Histories:
     owners = np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)
     order = np.lexsort((moments, owners))  # stable: equal times stay in the file's order
     order = order[is_known[order]]
-    return _histories(order, owners[order])
+    return _histories(order, owners[order], moments[order])
 
 
 def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]:
@@ -185,7 +187,7 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
     notices = _varying(raw, declared, every, name)
     if unreadable := len(raw) - len(every.rows):
         notices.append(f"time column '{declared.time}' cannot be read in {count_rows(unreadable)}, which are left out")
-    if tied := _tied(raw, declared, every):
+    if tied := int(((every.visit > 0) & (np.diff(every.moments, prepend=math.nan) == 0)).sum()):
         notices.append(f"{count_rows(tied)} at the same time as the patient's row before, kept in the file's order")
     if every.visits.max() == 1:
         notices.append("no patient has two visits, so there are no steps from visit to visit to learn")
@@ -198,12 +200,6 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
             "each counts as if it were on it"
         )
     return [f"{name}: {notice}" for notice in notices]
-
-
-def _tied(raw: pd.DataFrame, declared: Schema, every: Histories) -> int:
-    """Return how many visits have the time of the patient's visit before."""
-    moments = _moments(raw[declared.time].iloc[every.rows].tolist(), declared)
-    return int(((every.visit > 0) & (np.diff(moments, prepend=math.nan) == 0)).sum())
 
 
 def _off_the_clock(raw: pd.DataFrame, declared: Schema, kept: Histories) -> int:
@@ -246,13 +242,17 @@ def _varying(raw: pd.DataFrame, declared: Schema, every: Histories, name: str) -
     return notices
 
 
-def _histories(rows: Integers, patients: Integers) -> Histories:
-    """Return the histories of visits that are in order already."""
+def _histories(rows: Integers, patients: Integers, moments: Floats) -> Histories:
+    """Return the histories of visits that are in order already.
+
+    Args:
+        rows, patients, moments: as of `Histories`.
+    """
     is_first = np.diff(patients, prepend=-1) != 0
     starts = np.flatnonzero(is_first)
     owner = np.cumsum(is_first) - 1
     visits = np.diff(starts, append=len(rows))
-    return Histories(rows, patients, np.arange(len(rows)) - starts[owner], visits[owner])
+    return Histories(rows, patients, np.arange(len(rows)) - starts[owner], visits[owner], moments)
 
 
 def _kept(every: Histories, declared: Schema) -> Histories:

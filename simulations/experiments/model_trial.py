@@ -155,8 +155,10 @@ def run_arm(table: TrialTable, arm: ModelArm, fitted: FittedModel, seed: int) ->
     if not arm.trains:
         return table.score(model.sample(weights, rows, seed_for(seed, "sample"), {}), encoder)
     fake = model.sample(weights, SHOWN * rows, seed_for(seed, "fake"), {})
-    patients = encoder.encode(table.train)
-    real = patients if arm.sees_patients else model.sample(weights, rows, seed_for(seed, "placebo"), {})
+    if arm.sees_patients:
+        real = encoder.encode(table.train)
+    else:
+        real = model.sample(weights, rows, seed_for(seed, "placebo"), {})
     hospital = arm.training(fitted.plan.hospitals[0])
     net = _discriminator(ShownRows(real, fake, encoder.sizes), hospital, fitted.plan.rounds, seed)
     fit = model_of(weights, Domain.of(encoder))

@@ -109,7 +109,6 @@ def render(evidence: Assessment, run: RunSummary | None, *, title: str) -> str:
         handling=HANDLING,
         private=None if run is None or run.evaluation is None else _private(run.evaluation),
         core=[_row(measure, evidence.measures[key]) for key, measure in CORE_MEASURES.items()],
-        rounds_rows=[(measure, evidence.measures[key]) for key, measure in CORE_MEASURES.items()],
         further=[_row(measure, evidence.measures[key]) for key, measure in FURTHER_MEASURES.items()],
         pillars=pillars(evidence, run),
         charts=charts,

@@ -131,7 +131,7 @@ class TestWeights:
         with pytest.raises(StudyError, match="histories that are not whole"):
             synthesizer.sample(cut, 5, 0, {})
 
-    def test_without_a_number_of_visits_that_is_asked_for_are_refused(self) -> None:
+    def test_without_a_number_of_visits_asked_for_are_refused(self) -> None:
         _, public, synthesizer, weights = fitted()
         rows = weights["rows"]
         visits = public.study.table.names.index(VISITS)
