@@ -21,6 +21,7 @@ from common.export.restoring_fhir import fhir_visits
 from common.export.restoring_omop import omop_visits
 from common.export.rows import FLAT, OF_PATIENTS, OF_VISITS
 from common.export.visit_texts import VisitTexts, cell_of
+from common.release import sha256_of
 from common.study.schema import VISIT, VISITS
 from common.study.study import Study, read_study
 from common.system.files import refuse_existing
@@ -61,11 +62,12 @@ def read_export(folder: Path) -> RestorableExport:
 
     Raises:
         StudyError: the folder is not an export, or its files do not belong together.
+        DataError: a file is missing, or was changed after the export.
     """
     try:
         facts: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         to, form, fingerprint = str(facts["to"]), str(facts["format"]), str(facts["fingerprint"])
-        is_one_table = bool(facts["is_one_table"])
+        is_one_table, digests = bool(facts["is_one_table"]), dict(facts["files"])
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise StudyError(
             f"'{folder}' is not an export of fedsynth: {MANIFEST} cannot be used ({cause_of(problem)}); name the "
@@ -76,7 +78,34 @@ def read_export(folder: Path) -> RestorableExport:
         raise StudyError(f"{STUDY} and {MANIFEST} in '{folder}' are of different studies; restore the export")
     if form not in FORMATS.get(to, ()):
         raise StudyError(f"{MANIFEST} in '{folder}' names an unknown format; restore the export")
+    _refuse_changed(folder, digests)
     return RestorableExport(folder, to, form, study, is_one_table)
+
+
+def _refuse_changed(folder: Path, digests: dict[str, object]) -> None:
+    """Raise `DataError` where a file is not as the export wrote it.
+
+    Whoever changes a file can change its digest as well, so this finds accidents: a cut copy, or a spreadsheet that
+    saved a table its own way.
+
+    Args:
+        folder: of the export.
+        digests: SHA-256 of every file but the manifest, by name.
+    """
+    for name, digest in digests.items():
+        if Path(name).name != name:
+            raise DataError(f"{MANIFEST} in '{folder}' names a file outside of the folder; restore the export")
+        try:
+            is_same = sha256_of(folder / name) == digest
+        except OSError as problem:
+            raise DataError(
+                f"'{name}' in '{folder}' cannot be read ({cause_of(problem)}); restore the export"
+            ) from None
+        if not is_same:
+            raise DataError(
+                f"'{name}' in '{folder}' was changed after the export: its SHA-256 is not the one in {MANIFEST}; "
+                "restore the file, or export again"
+            )
 
 
 def restore(exported: RestorableExport, out: Path) -> int:

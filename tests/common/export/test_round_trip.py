@@ -14,13 +14,21 @@ from common.export.exporting import FORMATS, ExportTarget, export
 from common.export.mapping import ExportMapping, parse_mapping
 from common.export.omop_tables import TABLES
 from common.export.provenance import Provenance
-from common.export.restoring import read_export, restore
+from common.export.restoring import RestorableExport, read_export, restore
 from common.study.study import parse_study
 from tests.testbeds.exports import LONG, flat_mapping, flat_study, visits_provenance, write_flat_table, write_visits
 
 TARGETS = [(to, form) for to, forms in FORMATS.items() for form in forms]
 every_target = pytest.mark.parametrize(("to", "form"), TARGETS)
 every_mapping = pytest.mark.parametrize("mapping", [ExportMapping(), flat_mapping()], ids=["none", "declared"])
+
+
+def with_new_digests(folder: Path) -> RestorableExport:
+    """Read an export whose files were changed together with their digests, so that only their content says so."""
+    facts = json.loads((folder / "export.json").read_text())
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in facts["files"]}
+    (folder / "export.json").write_text(json.dumps(facts | {"files": digests}))
+    return read_export(folder)
 
 
 @every_target
@@ -78,6 +86,31 @@ def test_an_export_lists_its_files_with_their_digests(tmp_path: Path, to: str, f
     assert files.keys() | {"export.json"} == {path.name for path in (tmp_path / "out").iterdir()}
     for name, sha256 in files.items():
         assert sha256 == hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_file_changed_after_the_export_is_named(tmp_path: Path, to: str) -> None:
+    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of(to), tmp_path / "out")
+    for name in json.loads((tmp_path / "out" / "export.json").read_text())["files"]:
+        path = tmp_path / "out" / name
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n")
+        with pytest.raises(DataError, match=f"'{name}' in .* was changed after the export: its SHA-256"):
+            read_export(tmp_path / "out")
+        path.unlink()
+        with pytest.raises(FedSynthError, match=f"{name}'.*(cannot be read|No such file)"):
+            read_export(tmp_path / "out")
+        path.write_bytes(content)
+    read_export(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["../secret.csv", "/etc/passwd", "..", "."])
+def test_digests_of_other_files_are_refused(tmp_path: Path, name: str) -> None:
+    export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of("omop"), tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "export.json").read_text())
+    (tmp_path / "out" / "export.json").write_text(json.dumps(facts | {"files": {name: "0"}}))
+    with pytest.raises(DataError, match=r"names a file outside of the folder|cannot be read"):
+        read_export(tmp_path / "out")
 
 
 def test_an_export_says_what_it_is(tmp_path: Path) -> None:
@@ -173,7 +206,7 @@ def test_a_view_in_an_export_reads_no_other_file(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "out" / "omop.duckdb")) as connection:
         connection.execute(f"DROP TABLE person; CREATE VIEW person AS SELECT * FROM read_csv('{secret}')")
     with pytest.raises(DataError, match="is damaged"):
-        restore(read_export(tmp_path / "out"), tmp_path / "back")
+        restore(with_new_digests(tmp_path / "out"), tmp_path / "back")
 
 
 class TestDamage:
@@ -203,15 +236,16 @@ class TestDamage:
     def test_a_lost_resource_is_noticed(self, folder: Path, tmp_path: Path, name: str) -> None:
         lines = (folder / name).read_text().splitlines(keepends=True)
         (folder / name).write_text("".join(lines[1:]))
+        exported = with_new_digests(folder)
         with pytest.raises(FedSynthError):
-            restore(read_export(folder), tmp_path / "back")
+            restore(exported, tmp_path / "back")
         assert not (tmp_path / "back").exists()
 
     def test_a_cut_line_is_noticed(self, folder: Path, tmp_path: Path) -> None:
         text = (folder / "Observation.ndjson").read_text()
         (folder / "Observation.ndjson").write_text(text[:-20])
         with pytest.raises(DataError, match="is damaged"):
-            restore(read_export(folder), tmp_path / "back")
+            restore(with_new_digests(folder), tmp_path / "back")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +260,7 @@ def test_a_changed_file_is_said(tmp_path: Path, to: str, name: str, text: str) -
     export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of(to), tmp_path / "out")
     (tmp_path / "out" / name).write_text(f"{text}\n{text}\n")
     with pytest.raises(DataError, match="is damaged"):
-        restore(read_export(tmp_path / "out"), tmp_path / "back")
+        restore(with_new_digests(tmp_path / "out"), tmp_path / "back")
 
 
 @pytest.mark.parametrize("form", FORMATS["omop"])
