@@ -126,8 +126,8 @@ class Feature(Selection):
     A feature of a person has a `field`. Any other has concepts, a window in days around the index date (both ends
     included), and a summary: `any` is yes or no, `count` a number of events, `first` and `last` the value of that event
     or, of events without values, its day after the index date, `mean` the mean value. "time to event" is the day of the
-    first event, or else the last day of the window on which the patient is observed. With "each visit" the column has a
-    value for every visit: the last value there, or else yes or no.
+    first event while the patient is observed, or else the last day of the window on which the patient is. With "each
+    visit" the column has a value for every visit: the last value there, or else yes or no.
 
     Values are numbers where `units` lists the unit concepts that are read, each with the factor to the study's unit (0
     stands for no unit), and labels where `values` says which concepts make which label.
@@ -258,6 +258,15 @@ class Extraction(Frozen):
     study_cohort: StudyCohort
     features: tuple[Feature, ...] = Field(min_length=2, max_length=500, strict=False)
     visits: Visits | None = None
+
+    def ends_with_observation(self, feature: Feature) -> bool:
+        """Return whether events after the end of the observation do not count: for a time to event, and its `any`."""
+        same = (feature.domain, set(feature.concepts), feature.descendants, feature.window)
+        return feature.summary in ("any", "time to event") and any(
+            timed.summary == "time to event"
+            and (timed.domain, set(timed.concepts), timed.descendants, timed.window) == same
+            for timed in self.features
+        )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

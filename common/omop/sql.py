@@ -73,9 +73,12 @@ def feature_sql(feature: Feature, extraction: Extraction) -> str:
         assert feature.window is not None, "checked by the feature"
         rows, key, match = "study_cohort", "person_id", "event.person_id = study_cohort.person_id"
         match += f"\n  AND event.event_date - study_cohort.index_date {_between(feature.window)}"
-    joined = f"FROM {rows}\nLEFT JOIN (\n{indent(events_sql(feature, extraction), '  ')}) event\n  ON {match}\n"
-    if feature.summary == "time to event":
-        joined += f"JOIN (\n{indent(LAST_DAYS, '  ')}) observed\n  ON observed.person_id = study_cohort.person_id\n"
+    observed = ""
+    if extraction.ends_with_observation(feature):
+        observed = f"JOIN (\n{indent(LAST_DAYS, '  ')}) observed\n  ON observed.person_id = study_cohort.person_id\n"
+        match += "\n  AND event.event_date - study_cohort.index_date <= observed.last_day"
+    events = indent(events_sql(feature, extraction), "  ")
+    joined = f"FROM {rows}\n{observed}LEFT JOIN (\n{events}) event\n  ON {match}\n"
     common = _with(extraction, extraction.visits if feature.is_of_visit else None)
     if feature.result in ("number", "labels") and feature.summary != "mean":
         return common + _nearest(joined, f"{rows}.{key}", "" if feature.summary == "first" else " DESC")

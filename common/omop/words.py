@@ -13,7 +13,7 @@ RESULTS = {
     "first": "the first one",
     "last": "the last one",
     "mean": "the mean",
-    "time to event": "the day of the first one, else the last day observed in the window",
+    "time to event": "the day of the first one, else the last day of the window",
     "each visit": "at each visit",
 }
 """What a summary is of the events in the window, in words."""
@@ -42,7 +42,8 @@ def sentences_about(extraction: Extraction) -> list[str]:
 def taken_by_query(extraction: Extraction) -> list[tuple[str, str, str]]:
     """Return of every SQL text its title, what it takes in words, and its SHA-256, in the order of `queries`."""
     visits = [] if extraction.visits is None else [_visits(extraction.visits)]
-    taken = [_cohort(extraction.study_cohort), *visits, *map(_feature, extraction.features)]
+    features = [_feature(feature, extraction) for feature in extraction.features]
+    taken = [_cohort(extraction.study_cohort), *visits, *features]
     return [(query.title, what, query.sha256) for query, what in zip(queries(extraction), taken, strict=True)]
 
 
@@ -62,7 +63,10 @@ def _rows(extraction: Extraction) -> list[str]:
 
 def _columns(extraction: Extraction) -> list[str]:
     """Return name and content of each column."""
-    return [f"{json.dumps(feature.name, ensure_ascii=False)}: {_feature(feature)}" for feature in extraction.features]
+    return [
+        f"{json.dumps(feature.name, ensure_ascii=False)}: {_feature(feature, extraction)}"
+        for feature in extraction.features
+    ]
 
 
 def _cohort(cohort: StudyCohort) -> str:
@@ -80,12 +84,13 @@ def _visits(visits: Visits) -> str:
     )
 
 
-def _feature(feature: Feature) -> str:
+def _feature(feature: Feature, extraction: Extraction) -> str:
     """Return what a feature's column is."""
     if feature.domain == "person":
         return f"{feature.field} of the person{_labels(feature)}"
     assert feature.summary is not None, "checked by the feature"
     window = "" if feature.window is None else f" on day {feature.window[0]} to {feature.window[1]}"
+    window += ", while the person is observed" if extraction.ends_with_observation(feature) else ""
     units = ", ".join(f"[{unit}] times {factor!r}" for unit, factor in feature.units.items())
     values = {"number": f", as a number in units {units}", "days": ", as its day"}.get(feature.result, _labels(feature))
     return f"{feature.domain} of {_concepts(feature, feature.domain)}{window}: {RESULTS[feature.summary]}{values}"

@@ -43,6 +43,15 @@ DEATHS = (
 )
 """Deaths, half of them without a cause: Eunomia's table of deaths has other columns and no row of a person."""
 
+ENDS = (
+    "UPDATE observation_period SET observation_period_end_date = (SELECT MIN(drug_exposure_start_date) + 30"
+    " FROM drug_exposure d JOIN concept_ancestor ON descendant_concept_id = drug_concept_id"
+    " WHERE ancestor_concept_id IN (1118084, 1124300) AND d.person_id = observation_period.person_id)"
+    " WHERE person_id % 3 = 0 AND person_id IN (SELECT person_id FROM drug_exposure JOIN concept_ancestor"
+    " ON descendant_concept_id = drug_concept_id WHERE ancestor_concept_id IN (1118084, 1124300))",
+)
+"""A third of the persons are observed for 30 days after their first celecoxib or diclofenac; their records go on."""
+
 TABLES = {
     "person": "person_id INTEGER, gender_concept_id INTEGER, year_of_birth INTEGER, race_concept_id INTEGER,"
     " ethnicity_concept_id INTEGER",
@@ -70,14 +79,14 @@ VOCABULARY = ("concept", "concept_ancestor")
 
 
 def eunomia_with_values(folder: Path) -> Path:
-    """Return a copy of Eunomia with values and visits; skip the test where the package is not installed."""
+    """Return a copy of Eunomia with values, visits and early ends; skip the test where the package is not installed."""
     pytest.importorskip(EUNOMIA)
     duckdb: Any = pytest.importorskip("duckdb")
     path = folder / "eunomia.duckdb"
     shutil.copyfile(eunomia_file(), path)
     path.chmod(0o600)
     with duckdb.connect(str(path)) as connection:
-        for statement in (*VALUES, *AT_VISITS, *DEATHS):
+        for statement in (*VALUES, *AT_VISITS, *DEATHS, *ENDS):
             connection.execute(statement)
     return path
 

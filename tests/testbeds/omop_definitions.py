@@ -112,7 +112,7 @@ def until(window: tuple[int, int] | None) -> str:
 
 
 def event(name: str, listed: int | list[int], summary: str, window: tuple[int, int] | None, **keys: Any) -> Definition:
-    """A feature of events; `reads` is what is read of a row, `more` which rows count."""
+    """A feature of events: `reads` is what is read of a row, `more` which rows count, `ends` of observed days alone."""
     domain = {"c": "condition", "d": "drug", "m": "measurement", "o": "observation", "p": "procedure", "v": "visit"}[
         name[0]
     ]
@@ -121,6 +121,8 @@ def event(name: str, listed: int | list[int], summary: str, window: tuple[int, i
     own = ", ".join(map(str, concepts))
     chosen = own if keys.get("descendants") is False else " UNION ".join(map(below, concepts))
     reads, more = keys.pop("reads", None), keys.pop("more", "1 = 1")
+    if keys.pop("ends", False):
+        more = f"m.{date} - p.d0 <= ({OBSERVED})"
     found = rows(domain, chosen, window, more)
     backwards = "" if summary == "first" else " DESC"
     nearest = f"ORDER BY m.{date}{backwards}, m.{table}_id{backwards} LIMIT 1"
@@ -139,13 +141,15 @@ def event(name: str, listed: int | list[int], summary: str, window: tuple[int, i
     return Definition(name, domain, reference, {"concepts": concepts, "summary": summary} | place | keys)
 
 
-def death(name: str, summary: str, window: tuple[int, int], cause: int | None = None) -> Definition:
-    """A feature of the day of death, of any cause or of one."""
+def death(name: str, summary: str, window: tuple[int, int], cause: int | None = None, ends: bool = False) -> Definition:
+    """A feature of the day of death, of any cause or of one; with `ends`, of observed days alone."""
     causes = "1 = 1" if cause is None else f"m.cause_concept_id IN ({below(cause)})"
     days = f"m.death_date >= p.d0 + ({window[0]}) AND m.death_date <= p.d0 + ({window[1]})"
     found = f"FROM death m WHERE m.person_id = p.id AND {days} AND {causes}"
+    found += f" AND m.death_date - p.d0 <= ({OBSERVED})" if ends else ""
     any_of = f"CASE WHEN EXISTS (SELECT 1 {found}) THEN 'yes' ELSE 'no' END"
-    reference = any_of if summary == "any" else f"(SELECT m.death_date - p.d0 {found})"
+    day = f"(SELECT m.death_date - p.d0 {found})"
+    reference = {"any": any_of, "first": day, "time to event": f"coalesce({day}, {until(window)})"}[summary]
     keys = {} if cause is None else {"concepts": [cause]}
     return Definition(name, "death", reference, {"summary": summary, "window": list(window)} | keys)
 
@@ -161,13 +165,14 @@ DEFINITIONS = [
     person("ethnicity", label("p.e", {38003563: "hispanic"}), values={"hispanic": 38003563}),
     person("age", "extract(year FROM p.d0) - p.y"),
     person("year_of_birth", "p.y", lower=1900.0, upper=2000.0),
-    event("c1", BLEEDING, "any", (0, 90)),
+    event("c1", BLEEDING, "any", (0, 90), ends=True),
+    event("c9", BLEEDING, "time to event", (0, 90), ends=True),
     event("c2", SINUSITIS, "any", (-365, -1)),
     event("c3", SINUSITIS, "any", (0, 3000), descendants=False),
     event("c4", [VIRAL, BRONCHITIS], "count", (-3650, 0), **COUNTED),
     event("c5", OTITIS, "first", EVER),
     event("c6", OTITIS, "last", (-20000, -1)),
-    event("c8", OTITIS, "time to event", (0, 9000)),
+    event("c8", OTITIS, "time to event", (0, 9000), ends=True),
     event("d1", CELECOXIB, "any", (0, 0)),
     event("d2", ACETAMINOPHEN, "count", BEFORE, **COUNTED),
     event("d3", ACETAMINOPHEN, "first", (1, 3650)),
@@ -189,7 +194,8 @@ DEFINITIONS = [
     event("p2", SUTURE, "count", EVER, **COUNTED),
     event("p3", SUTURE, "first", EVER),
     event("p4", SUTURE, "last", (-20000, -1)),
-    death("e1", "any", (1, 30000)),
+    death("e1", "any", (1, 30000), ends=True),
+    death("e4", "time to event", (1, 30000), ends=True),
     death("e2", "any", (-20000, 0), BLEEDING),
     death("e3", "first", (-30000, 9000)),
     event("v1", INPATIENT, "any", BEFORE),

@@ -90,6 +90,21 @@ class TestTable:
         reading = omop_database(tmp_path / "cdm.duckdb", ends, earlier, persons=4)
         assert table(study, reading)["bleed"] == ["10", "40", "90", "10"]
 
+    def test_an_event_after_the_observation_does_not_count(self, tmp_path: Path) -> None:
+        # Persons 0 and 3 bleed on day 10; person 0 is observed until day 4, person 3 until day 10.
+        ends = [
+            f"UPDATE observation_period SET observation_period_end_date = DATE '{end}' WHERE person_id = {person}"
+            for person, end in ((0, "2020-01-05"), (3, "2020-01-14"))
+        ]
+        reading = omop_database(tmp_path / "cdm.duckdb", *ends, persons=4)
+        assert table(omop_study(), reading)["bleed"] == ["yes", "no", "no", "yes"]
+        time = '[[features]]\nname = "time"\ndomain = "condition"\nconcepts = [20]\nsummary = "time to event"\n'
+        both = table(omop_study(("[privacy]", f"{time}window = [1, 90]\n[privacy]")), reading)
+        assert both["bleed"] == ["no", "no", "no", "yes"]
+        assert both["time"] == ["4", "90", "90", "10"]
+        other = table(omop_study(("[privacy]", f"{time}window = [91, 180]\n[privacy]")), reading)
+        assert other["bleed"] == ["yes", "no", "no", "yes"]  # the time is of another window
+
     def test_a_death_needs_no_cause(self, tmp_path: Path) -> None:
         deaths = "INSERT INTO death VALUES (0, '2020-01-11', NULL), (2, '2020-01-13', 20), (3, '2020-09-01', 20)"
         reading = omop_database(tmp_path / "cdm.duckdb", deaths, persons=4)
