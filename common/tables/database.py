@@ -17,7 +17,7 @@ from common.columns.cells import each, text_of
 from common.errors import DataError
 from common.tables.extras import load
 from common.tables.parts import Part, PlainCells, chunks, indices_of
-from common.tables.query_limit import is_interrupted, limited_queries
+from common.tables.query_limit import is_interrupted, limited_fetches, limited_queries, too_long
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
 
@@ -63,13 +63,21 @@ def query_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
     with connected(reading) as connection:
         _refuse_several(connection, query)
         options = {"stream_results": True, "max_row_buffer": rows, "no_parameters": True}
+        limit = limited_fetches(
+            connection, _minutes(reading), connection.engine.url.render_as_string(hide_password=True)
+        )
         result = connection.execution_options(**options).exec_driver_sql(query)
         if not result.returns_rows:
             raise DataError("the query returns no table; write one SELECT statement")
         names = list(map(str, result.keys()))
         refuse_repeated(names)
         indices = indices_of(names, columns)
-        for chunk in chunks(lambda: result.fetchmany(rows)):
+
+        def fetch() -> list[Any]:
+            limit()
+            return list(result.fetchmany(rows))
+
+        for chunk in chunks(fetch):
             yield _part(chunk, indices)
 
 
@@ -89,7 +97,7 @@ def connected(reading: Reading) -> Iterator[Any]:
             "such as postgresql://reader@host/name, sqlite:////path/file.db or duckdb:////path/file.duckdb"
         )
     url = _url(sqlalchemy, reading.database)
-    engine, minutes = _engine(sqlalchemy, url), reading.timeout or MINUTES
+    engine, minutes = _engine(sqlalchemy, url), _minutes(reading)
     try:
         with engine.connect() as connection:
             _read_only(connection, url, minutes)
@@ -100,6 +108,10 @@ def connected(reading: Reading) -> Iterator[Any]:
         raise _failure(problem, url.render_as_string(hide_password=True), minutes) from None
     finally:
         engine.dispose()
+
+
+def _minutes(reading: Reading) -> float:
+    return reading.timeout or MINUTES
 
 
 def _url(sqlalchemy: Any, text: str) -> Any:
@@ -204,10 +216,7 @@ def _failure(problem: Any, database: str, minutes: float) -> DataError:
     """
     cause = getattr(problem, "orig", None) or problem
     if getattr(cause, "sqlstate", None) == TOO_LONG or is_interrupted(cause):
-        return DataError(
-            f"the query was ended on {database}: it may run {minutes:g} minutes at most; make it simpler, add an "
-            "index, or declare timeout = MINUTES in [read]"
-        )
+        return too_long(database, minutes)
     if type(cause).__name__ == "PermissionException":
         return DataError(
             f"the query asks for a file, an address or an extension outside of {database}, which is refused; load the "

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from time import sleep
 
 import pytest
 import sqlalchemy
@@ -13,6 +14,7 @@ import sqlalchemy
 from common.errors import DataError
 from common.tables.database import connected
 from common.tables.formats import read_parts, read_table
+from common.tables.query_limit import limited_fetches
 from common.tables.reading import Reading
 from tests.testbeds.databases import postgres
 
@@ -101,6 +103,27 @@ def test_a_query_that_runs_too_long_is_ended(database: str, query: Path, monkeyp
         read_table(query, Reading(database=database))
     query.write_text(QUERY, encoding="utf-8")
     assert len(read_table(query, Reading(database=database, timeout=1))) == 3
+
+
+def test_a_query_is_ended_whose_fetches_are_each_short(
+    server: str, query: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.tables.database.MINUTES", 0.8 / 60)
+    query.write_text("SELECT i, CAST(pg_sleep(0.1) AS VARCHAR) AS slept FROM generate_series(1, 30) AS t(i)")
+    parts = read_parts(query, rows=2, reading=Reading(database=server))
+    with pytest.raises(DataError, match=r"may run 0\.0133333 minutes at most"):
+        list(parts)
+    query.write_text("SELECT i FROM generate_series(1, 30) AS t(i)")
+    assert len(list(read_parts(query, rows=2, reading=Reading(database=server)))) == 15
+
+
+def test_a_query_is_ended_whose_rows_are_taken_slowly(database: str, query: Path) -> None:
+    with connected(Reading(database=database)) as connection:
+        limit = limited_fetches(connection, 0.05 / 60, "a database")
+        limit()
+        sleep(0.06)
+        with pytest.raises(DataError, match="the query was ended on a database: it may run"):
+            limit()
 
 
 @pytest.mark.parametrize(
