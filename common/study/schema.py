@@ -138,6 +138,15 @@ class Schema(Frozen):
         """The columns as which rows are counted and synthesized: a table of visits has derived columns too."""
         return self if self.most_visits is None else self._visits_table
 
+    @property
+    def checked_table(self) -> Schema:
+        """The modeled table with the declared time in place of what is derived from it, so that notices name it."""
+        time, table = self.time_column, self.modeled_table
+        if time is None:
+            return table
+        others = [column for column in table.columns if column.name not in (FIRST_VISIT, SINCE_LAST_VISIT)]
+        return VisitsSchema(columns=(*others, time.model_copy(update={"per": "visit"})), most_visits=table.most_visits)
+
     @cached_property
     def _visits_table(self) -> VisitsSchema:
         return VisitsSchema.of(self)

@@ -127,9 +127,10 @@ def check_records(
         return check_table(raw, study.table, name=name, patient_column=patient_column, target=target)
     declared = study.declared
     notices = check_visits(raw, declared, name=name)
-    identifying = [column for column in (declared.patient, declared.time) if column is not None]
-    rows = visit_rows(raw, declared).drop(columns=identifying)
-    return [*notices, *check_table(rows, study.table, name=name, target=target)]
+    checked = declared.checked_table
+    known = {declared.patient, declared.time, FIRST_VISIT, SINCE_LAST_VISIT}.difference(checked.names)
+    rows = visit_rows(raw, declared).drop(columns=list(known), errors="ignore")
+    return [*notices, *check_table(rows, checked, name=name, target=target)]
 
 
 def histories(raw: pd.DataFrame, declared: Schema) -> Histories:

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import DataError
 from common.study.schema import Schema
-from common.tables.visits import check_visits, patients_in, visit_rows
+from common.tables.visits import check_records, check_visits, patients_in, visit_rows
 from tests.testbeds.visits import invented_visits, visits_study
 
 ROWS = [
@@ -134,6 +134,16 @@ class TestCheckVisits:
     def test_a_table_without_rows_is_refused(self) -> None:
         with pytest.raises(DataError, match="no rows"):
             check_visits(raw_visits([]), declared(), name="north")
+
+
+def test_a_time_out_of_bounds_is_of_the_declared_column() -> None:
+    study = visits_study()
+    raw = raw_visits([("a", "5", "f", "1", ""), ("a", "1500", "f", "1", ""), ("b", "-3", "m", "2", "50")])
+    ignored, outside = check_records(raw.assign(note="x"), study, name="north")
+    assert ignored == "north: columns not in the schema are ignored: 'note'"
+    assert outside.startswith("north: column 'day' is outside [0, 1000] in 2 rows, clamped to the bounds")
+    with pytest.raises(DataError, match="column 'stage' is not in the table"):
+        check_records(raw.drop(columns="stage"), study, name="north")
 
 
 def test_patients_are_counted_not_rows() -> None:
