@@ -159,15 +159,11 @@ class Numeric(Column):
         """Return numbers clamped to the bounds and rounded, NaN for missing, with the tag of its code.
 
         Text that is no number and not declared is missing; where missing is not allowed it gets the first missing code,
-        and without codes the lower bound.
+        and without codes the lower bound. A number beyond a bound with a declared text counts as the text.
         """
         numbers = np.array(each(cells, self._number_of), dtype=np.float64)
-        inside = np.clip(
-            np.round(np.clip(numbers, self.lower, self.upper), self.decimals) + 0.0, self.lower, self.upper
-        )
-        grid = self.grid  # a point that stands for all values beyond it stays
-        beyond = (np.isneginf(numbers), np.isposinf(numbers))
-        values = np.where(beyond[0], grid.lower, np.where(beyond[1], grid.upper, inside))
+        low, high = self.grid.lower, self.grid.upper  # where a text is declared, a step beyond the bound
+        values = np.clip(np.round(np.clip(numbers, low, high), self.decimals) + 0.0, low, high)
         tags = tags_of(numbers)
         is_lost = np.isnan(numbers) & (tags == 0)
         values = np.where(np.isnan(numbers), tagged(tags), values)
@@ -209,9 +205,7 @@ class Numeric(Column):
         numbers = np.array(each(cells, self._number_of), dtype=np.float64)
         missing = np.array(each(cells, is_missing), dtype=bool) & (tags_of(numbers) == 0)
         replacement = f"'{self.missing_codes[0]}'" if self.missing_codes else f"the lower bound, {self.lower:.15g}"
-        notices = []
-        if not self.missing and missing.any():
-            notices.append(missing_notice(int(missing.sum()), replacement))
+        notices = [missing_notice(int(missing.sum()), replacement)] if missing.any() and not self.missing else []
         if text := int((np.isnan(numbers) & ~missing & (tags_of(numbers) == 0)).sum()):
             outcome = "missing" if self.missing else replacement
             notices.append(notice("holds text that is not a number", text, f"counted as {outcome}"))
@@ -222,13 +216,18 @@ class Numeric(Column):
             notices.append(notice(fact, beyond, "counted as the number beside the sign"))
         if marked := int((~np.isnan(np.array(each(cells, flagged), dtype=np.float64)) & np.isfinite(numbers)).sum()):
             notices.append(notice("holds numbers with a mark such as H or *", marked, "counted without the mark"))
+        for word, bound, sign in ((self.below, self.lower, -1), (self.above, self.upper, 1)):
+            is_beyond = sign * np.round(finite, self.decimals) > sign * bound
+            if word is not None and is_beyond.any():
+                outcome = f"counted as '{word}'; move the bound to keep them"
+                notices.append(notice(f"holds numbers beyond {bound:.15g}", int(is_beyond.sum()), outcome))
+                finite = np.where(is_beyond, np.nan, finite)
         if outside := int(((finite < self.lower) | (finite > self.upper)).sum()):
             limits = f"[{self.lower:.15g}, {self.upper:.15g}]" + (f" {self.unit}" if self.unit else "")
             notices.append(notice(f"is outside {limits}", outside, "clamped to the bounds"))
         present = finite[~np.isnan(finite)]
         rounded = self.as_written(np.asarray(np.round(present, self.decimals), dtype=np.float64))
-        excess = np.abs(rounded - present) > 1e-9 * np.maximum(1.0, np.abs(present))
-        if finer := int(excess.sum()):
+        if finer := int((np.abs(rounded - present) > 1e-9 * np.maximum(1.0, np.abs(present))).sum()):
             notices.append(notice(f"has more than {self.decimals} decimals", finer, "rounded"))
         return notices
 

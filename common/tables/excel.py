@@ -7,7 +7,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+from xml.etree.ElementTree import XMLParser
 
 import pandas as pd
 
@@ -31,6 +32,12 @@ MOST_RATIO = 200
 """Largest ratio of such a part's size to its packed size."""
 
 
+_IN_ORDER = "check the rows there in the program that wrote the workbook, and save it again"
+
+ROW, CELL = (f"{{http://schemas.openxmlformats.org/spreadsheetml/2006/main}}{tag}" for tag in ("row", "c"))
+"""Names of a row and of a cell in a sheet's XML."""
+
+
 def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: Reading) -> Iterator[Part]:
     """Yield the table part by part, at least one part; see `common.tables.formats.Reader`.
 
@@ -44,7 +51,7 @@ def excel_parts(path: Path, columns: Sequence[str] | None, rows: int, reading: R
 
     Raises:
         DataError: openpyxl is not installed; the file is no workbook; there is no such sheet, or several; a column has
-            no name, or a name twice; a row has cells beyond the header.
+            no name, or a name twice; a row has cells beyond the header, or does not come after the one before.
     """
     openpyxl = load("openpyxl", "files")
     with path.open("rb") as file:  # openpyxl leaves a file open that it cannot read
@@ -110,6 +117,8 @@ def _sheet(workbook: Any, name: str | None) -> Any:
 
 def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of every row that is not empty, without the empty cells at its end."""
+    source_of = type(sheet)._get_source
+    sheet._get_source = lambda: _SheetInOrder(source_of(sheet))  # openpyxl leaves rows out that are not in order
     for line, row in enumerate(sheet.iter_rows(), start=1):  # also yields what lies between two rows
         if line > MOST_ROWS:
             raise DataError(f"a row has a number above {MOST_ROWS}, the most of a sheet; save it again in Excel")
@@ -122,6 +131,38 @@ def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
             )
         if record:
             yield line, record
+
+
+class _SheetInOrder:
+    """The XML of a sheet. Reading raises `DataError` for rows that are not in order, and for two values of a cell."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source, self._parser = source, XMLParser(target=self)  # noqa: S314  expat bounds entities; no tree is built
+        self._row, self._columns = 0, set[str]()
+
+    def __enter__(self) -> _SheetInOrder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        content = self._source.read(size)
+        self._parser.feed(content)
+        return content
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """Check an element of the XML; called by the parser."""
+        if tag == ROW:
+            row = int(float(attributes.get("r", self._row + 1)))
+            if row <= self._row:
+                raise DataError(f"row {row} comes after row {self._row}; {_IN_ORDER}")
+            self._row, self._columns = row, set()
+        elif tag == CELL and (column := attributes.get("r", "").rstrip("0123456789")):
+            if column in self._columns:
+                raise DataError(f"row {self._row} has two cells in column {column}; {_IN_ORDER}")
+            self._columns.add(column)
 
 
 def _within(records: Iterator[tuple[int, list[str]]], fields: int) -> Iterator[list[str]]:

@@ -1,7 +1,11 @@
-"""Reading Parquet files, row group by row group. Strict: a cell that cannot be written as text is refused."""
+"""Reading Parquet files, row group by row group. Strict: a cell that cannot be written as text is refused.
+
+Text is read as a dictionary and its rows' indices: a file may hold one long text once and name it in every row.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -20,6 +24,9 @@ from common.tables.raw import as_text, refuse_repeated
 FIRST_YEAR, LAST_YEAR = 1, 9999
 """Years that a date may have; text of other years cannot be read back as a date."""
 
+MOST_UNPACKED, MOST_RATIO = 2**24, 1000
+"""A file is refused whose cells, or their bytes, are more than the first number and than this multiple of its bytes."""
+
 
 def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
     """Yield the table part by part, at least one part; see `common.tables.formats.Reader`.
@@ -30,17 +37,52 @@ def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: 
         rows: most rows of a part.
 
     Raises:
-        DataError: a cell is not UTF-8, or a date has no year from 1 to 9999. The text names column, row and remedy.
+        DataError: a cell is not UTF-8, or a date has no year from 1 to 9999; the text names column, row and remedy. Or
+            the file unpacks to far more than its own bytes.
     """
-    with pq.ParquetFile(source) as file:
-        names = file.schema_arrow.names
-        refuse_repeated(names)
-        wanted = chosen(names, columns)
+    schema = pq.read_schema(source)
+    texts = [field.name for field in schema if _is_text(field.type) or _is_binary(field.type)]
+    packed = _size(source)
+    with pq.ParquetFile(source, read_dictionary=texts) as file:
+        refuse_repeated(schema.names)
+        _refuse_bomb(_declared_size(file.metadata), packed)
+        wanted = chosen(schema.names, columns)
         empty = [pa.RecordBatch.from_pylist([], schema=file.schema_arrow)] if file.metadata.num_rows == 0 else []
-        before = 0
+        before = unpacked = 0
         for batch in chain(empty, file.iter_batches(rows, columns=wanted, use_threads=False)):
-            yield Part(batch.num_rows, {name: _column(name, batch.column(name), before) for name in wanted})
+            part = Part(batch.num_rows, {name: _column(name, batch.column(name), before) for name in wanted})
+            unpacked += sum(_characters(cells) for cells in part.columns.values())
+            _refuse_bomb(unpacked, packed)
+            yield part
             before += batch.num_rows
+
+
+def _size(source: Path | BinaryIO) -> int:
+    """Return the bytes of a file."""
+    return source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
+
+
+def _declared_size(metadata: pq.FileMetaData) -> int:
+    """Return how many cells a file has, or how many bytes they are, by its footer, whichever is more."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    return int(max(metadata.num_rows * metadata.num_columns, sum(group.total_byte_size for group in groups)))
+
+
+def _characters(cells: Cells) -> int:
+    """Return how many characters all cells together have where each distinct one is held once, else 0."""
+    if not isinstance(cells, IndexedCells):
+        return 0
+    counts = np.bincount(cells.indices, minlength=len(cells.texts))
+    return int(counts @ np.fromiter(map(len, cells.texts), np.int64, len(cells.texts)))
+
+
+def _refuse_bomb(unpacked: int, packed: int) -> None:
+    """Raise `DataError` for a file that unpacks to far more than its own bytes."""
+    if unpacked > max(MOST_UNPACKED, MOST_RATIO * packed):
+        raise DataError(
+            f"it unpacks to more than {MOST_UNPACKED} cells or bytes, and more than {MOST_RATIO} times the size of the "
+            "file; export the table again, or as CSV"
+        )
 
 
 def _column(name: str, values: pa.Array, before: int) -> Cells:
@@ -69,6 +111,7 @@ def _is_readable(values: pa.Array) -> bool:
 
 def _remedy(kind: pa.DataType) -> str:
     """Return what is wrong with a cell of this type, and what to do."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return f"the date is outside the years {FIRST_YEAR} to {LAST_YEAR}; correct it or leave it empty"
     if _is_text(kind) or _is_binary(kind):
@@ -87,7 +130,9 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _cells(values: pa.Array) -> Cells:
     """Return the cells as text. Raise `ValueError` or an error of Arrow where one cannot be."""
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        used = values.indices.dictionary_encode(null_encoding="encode")
+        distinct, again = _cells(values.dictionary.take(used.dictionary)).distinct()  # some may be alike
+        return IndexedCells(distinct, again[used.indices.to_numpy(zero_copy_only=False)])
     if pa.types.is_fixed_size_binary(values.type):
         values = values.cast(pa.binary())
     if _is_binary(values.type):

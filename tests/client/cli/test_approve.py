@@ -7,16 +7,20 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import Result
 
 from client.site.approval import ProposedRun, consider_run, read_proposed_run
 from client.site.config import HOLDOUT_KEY, read_site
+from client.site.imported import FrozenTable
 from client.site.opening import open_hospital
 from common.errors import Reason, SiteError
+from common.tables.conforming import conform
+from common.tables.parts import join
 from tests.testbeds.approving import BY_KARI, BY_OLA, KARI, OLA, approve, approve_by_command
 from tests.testbeds.command_line import fedsynth, output_of
-from tests.testbeds.site_commands import PLAN, STUDY, change, enroll, write_proposal
+from tests.testbeds.site_commands import PLAN, STUDY, change, enroll, import_again, write_proposal
 
 
 def test_approve_says_what_leaves_to_whom_and_at_what_epsilon(folder: Path, study: Path) -> None:
@@ -64,6 +68,25 @@ def test_approve_shows_what_the_cohort_has_spent(folder: Path, study: Path) -> N
     known = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_OLA)
     assert known.exit_code == 2
     assert "already in the ledger" in output_of(known)
+
+
+def test_approve_checks_the_table_and_shows_what_it_found(folder: Path, study: Path, data: Path) -> None:
+    table = pd.read_csv(data, dtype=str, keep_default_na=False)
+    table.loc[:2, "age"] = "> 100"
+    table.to_csv(data, index=False)
+    import_again(folder)
+    asked = output_of(fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI, answer="n\n"))
+    found = asked.index(
+        "column 'age' holds numbers with a sign such as < or >, not declared as below or above, in 3 rows"
+    )
+    assert found < asked.index("north would send to the coordinator")
+    frame = conform(join(list(FrozenTable(read_site(folder)).parts())), STUDY.table)
+    assert frame["age"].head(3).tolist() == [100, 100, 100]  # not the lower bound
+    table.drop(columns="age").to_csv(data, index=False)
+    import_again(folder)
+    refused = fedsynth("site", "approve", study, "--run", "run-1", "--site", folder, *BY_KARI, answer="n\n")
+    assert (refused.exit_code, "column 'age' is not in the table" in output_of(refused)) == (5, True)
+    assert not list((folder / "approvals").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,26 @@ class TestNumeric:
         assert np.isnan(values).tolist() == [True, True, True, False]
 
     def test_values_beyond_a_limit_have_a_point_of_their_own(self) -> None:
-        assert column("crp").conform(["<0.1", "0", "0.1", "<5"]).tolist() == [0.0, 0.1, 0.1, 5.0]
+        assert column("crp").conform(["<0.1", "0", "0.1", "<5"]).tolist() == [0.0, 0.0, 0.1, 5.0]
         assert column("crp").grid.cell_starts(32)[:2].tolist() == [0, 1]
         assert column("age").consent_sentence(32) == "how many patients have '999', '.', '> 89'"
+
+    @pytest.mark.parametrize("decimals", [0, 1])
+    def test_a_number_beyond_a_bound_is_its_text(self, decimals: int) -> None:
+        age = Numeric(name="age", lower=18, upper=89, decimals=decimals, below="<18", above="> 89")
+        values = pd.Series(age.conform(["91", "150", "89", "18", "3", "89.04"]))
+        assert [str(text).split(".")[0] for text in age.format(values)] == ["> 89", "> 89", "89", "18", "<18", "89"]
+        notices = age.check(["91", "150", "3", "89"])
+        assert [text.partition(";")[0] for text in notices] == [
+            "holds numbers beyond 18 in 1 row, counted as '<18'",
+            "holds numbers beyond 89 in 2 rows, counted as '> 89'",
+        ]
+        assert all("move the bound to keep them" in text for text in notices)
+
+    def test_a_number_beyond_a_bound_without_text_is_clamped(self) -> None:
+        age = Numeric(name="age", lower=18, upper=89, above="> 89")
+        assert age.conform(["3", "> 3", "<3"]).tolist() == [18, 18, 18]
+        assert "is outside [18, 89] in 1 row, clamped to the bounds" in age.check(["3"])[0]
 
     def test_a_unit_behind_the_number_is_read(self) -> None:
         assert Numeric(name="x", lower=0, upper=9, decimals=1, unit="mg/L").conform(["3.2 mg/L"]).tolist() == [3.2]

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openpyxl
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from common.errors import DataError
-from common.tables import csv_reader, excel
+from common.tables import csv_reader, excel, parquet_reader
 from common.tables.formats import described, has_decimal_comma, read_parts, read_table
 from tests.testbeds.command_line import fedsynth, output_of
 
@@ -72,6 +75,25 @@ def wide_row_before_damage() -> bytes:
     return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", wide))
 
 
+def two_rows_of_one_number() -> bytes:
+    cells = "".join(f'<row r="3"><c r="A3"><v>{value}</v></c></row>' for value in (1, 2))
+    return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", f"{cells}</sheetData>".encode()))
+
+
+def two_cells_of_one_column() -> bytes:
+    cells = b'<row r="3"><c r="A3"><v>1</v></c><c r="A3"><v>2</v></c></row></sheetData>'
+    return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", cells))
+
+
+def parquet_of(column: pa.Array) -> bytes:
+    table = pa.table({"patient": column})
+    return bytes_of(lambda file: pq.write_table(table, file, compression="zstd", max_rows_per_page=len(column)))
+
+
+def one_text_in_every_row() -> bytes:
+    return parquet_of(pa.DictionaryArray.from_arrays(np.zeros(300, np.int32), [CANARY + "A" * 2**12]))
+
+
 def many_entities() -> bytes:
     entities = b"".join(b'<!ENTITY a%d "%s">' % (level, b"&a%d;" % (level - 1) * 10) for level in range(1, 10))
     document = b'<!DOCTYPE x [<!ENTITY a0 "ha">' + entities + b"]>"
@@ -106,6 +128,20 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "workbook bomb": ("t.xlsx", lambda: long_cell(2**24), "a part of the workbook has more than 16777216 bytes"),
     "workbook of billions of rows": ("t.xlsx", lambda: row_at(10**12), "a row has a number above 4096, the most of a"),
     "workbook with one wide row": ("t.xlsx", wide_row_before_damage, "row 4 has cells beyond the 2 columns"),
+    "workbook of two rows 3": ("t.xlsx", two_rows_of_one_number, "row 3 comes after row 3; check the rows there"),
+    "workbook of rows out of order": ("t.xlsx", lambda: row_at(1), "row 1 comes after row 2; check the rows there"),
+    "workbook of two cells A3": ("t.xlsx", two_cells_of_one_column, "row 3 has two cells in column A; check"),
+    "Parquet bomb of gaps": (
+        "t.parquet",
+        lambda: parquet_of(pa.nulls(2**18 + 1, pa.int8())),
+        "it unpacks to more than 262144 cells or bytes, and more than 100 times the size of the file; export",
+    ),
+    "Parquet bomb of zeros": (
+        "t.parquet",
+        lambda: parquet_of(pa.array([CANARY + "A" * 2**18])),
+        "it unpacks to more than 262144 cells or bytes",
+    ),
+    "Parquet bomb of one text": ("t.parquet", one_text_in_every_row, "it unpacks to more than 262144 cells or bytes"),
     "workbook of entities": ("t.xlsx", many_entities, r"not a workbook as Excel writes it \(ParseError\); save"),
     "title above the header": ("t.xlsx", lambda: bytes_of(titled), "remove the rows above the header"),
 }
@@ -115,6 +151,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
 def test_a_strange_file_is_refused_without_a_cell(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_reader, "MOST_CHARACTERS", 4096)
     monkeypatch.setattr(excel, "MOST_ROWS", 4096)
+    monkeypatch.setattr(parquet_reader, "MOST_UNPACKED", 2**18)
+    monkeypatch.setattr(parquet_reader, "MOST_RATIO", 100)
     file, content, message = FILES[name]
     (tmp_path / file).write_bytes(content())
     with pytest.raises(DataError, match=message) as caught:
