@@ -101,8 +101,7 @@ def _edge(entry: DictionaryEntry, key: str, agreed: Mapping[str, Any]) -> Edge:
     if not isinstance(value, str):
         return None if value is None else (float(value), value)
     moment = read_date(value, entry.value("date_format"))
-    if moment is None:
-        return None
+    assert moment is not None, "an entry's bounds are dates in its format"
     form = agreed.get("date_format", entry.value("date_format"))
     return (moment - datetime.min).total_seconds(), moment.strftime(form)
 

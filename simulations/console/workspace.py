@@ -269,10 +269,7 @@ def _redrafted(name: str, draft: SavedDraft, document: Document, changed: dict[s
     assert again.document is not None, "it was drafted"
     entries = {entry["name"]: entry for entry in again.document["schema"]["columns"]}
     kept = {entry["name"]: entry for entry in document["schema"]["columns"]}
-    for column in changed:
-        if column not in entries:
-            raise ColumnRefused(column, f"{again.left_out[column]}; leave it out")
-        kept[column] = entries[column]
+    kept |= {column: entries[column] for column in changed}  # drafting refuses a kind that does not fit its column
     columns = [kept[column] for column in draft.columns if column in kept]
     return again.model_copy(update={"document": {**document, "schema": {**document["schema"], "columns": columns}}})
 
@@ -280,10 +277,10 @@ def _redrafted(name: str, draft: SavedDraft, document: Document, changed: dict[s
 def _checked(study: Study, draft: SavedDraft) -> tuple[str, ...]:
     """Return what `study check --data` says of the study and its table, in lines."""
     try:
-        found = check_study(study, TablesToCheck(draft.path, draft.how, patient_column=draft.patient_column))
+        findings = check_study(study, TablesToCheck(draft.path, draft.how, patient_column=draft.patient_column))
     except FedSynthError as problem:
         return (f"The table does not fit: {problem}",)
-    return (*found.notices, *(f"warning: {text}" for text in found.warnings))
+    return (*findings.notices, *(f"warning: {text}" for text in findings.warnings))
 
 
 def _document(study: Study) -> dict[str, Any]:

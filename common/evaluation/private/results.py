@@ -110,12 +110,10 @@ def _patients(counts: HeldOutCounts) -> Patients:
     return count_patients([*totals, (float(predicted.sum()), counts.confusion_deviation * predicted.size**0.5)])
 
 
-def _prediction(study: Study, counts: HeldOutCounts, domain: Domain, synthetic: Codes) -> PrivatePrediction | None:
-    """Return the rates of the classifier; None where the target has fewer than two classes beside missing."""
+def _prediction(study: Study, counts: HeldOutCounts, domain: Domain, synthetic: Codes) -> PrivatePrediction:
+    """Return the rates of the classifier."""
     target = target_of(study)
-    known = len(counts.confusion) - domain.has_missing[target]
-    if known < 2:
-        return None
+    known = len(counts.confusion) - domain.has_missing[target]  # two at least: a study refuses other targets
     cells = counts.confusion.shape[1]
     rows, hits = counts.confusion[:known].sum(axis=1), counts.confusion.diagonal()[:known]
     sigma, total = counts.confusion_deviation, float(rows.sum())

@@ -159,8 +159,6 @@ class HistoryChains:
         """
         columns = self.columns
         drawn = [column for column in order if not columns.is_of_visit[column]]
-        if not drawn:
-            return
         codes, of_visit = columns.codes_of(columns.of_patient), columns.codes_of(columns.of_visit)
         within, visits = potentials.pairs[codes[:, None], codes], potentials.pairs[codes[:, None], of_visit]
         logits = potentials.singles[codes, None].repeat(1, len(self))
@@ -168,8 +166,8 @@ class HistoryChains:
             logits.index_add_(1, half.owners, visits @ half.one_hot[of_visit, :-1])
         for column in drawn:
             local = self._of_patient(column)
-            found = torch.addmm(logits[local], within[local], self._patients)
-            probabilities, hot = _drawn(found, self._rng)
+            column_logits = torch.addmm(logits[local], within[local], self._patients)
+            probabilities, hot = _drawn(column_logits, self._rng)
             if tables is not None:
                 tables.add_patients(column, probabilities, self)
             self._patients[local] = hot
@@ -206,13 +204,13 @@ class HistoryChains:
             if not columns.is_of_visit[column]:
                 continue
             span = columns.span(column)
-            found = torch.addmm(logits[span], potentials.pairs[span], half.one_hot[:, :-1])
-            found += potentials.singles[span, None]
+            column_logits = torch.addmm(logits[span], potentials.pairs[span], half.one_hot[:, :-1])
+            column_logits += potentials.singles[span, None]
             if column == columns.since:
-                found[-1, ~half.is_first] = -torch.inf
-                found[:, half.is_first] = -torch.inf
-                found[-1, half.is_first] = 0.0
-            probabilities, hot = _drawn(found, self._rng)
+                column_logits[-1, ~half.is_first] = -torch.inf
+                column_logits[:, half.is_first] = -torch.inf
+                column_logits[-1, half.is_first] = 0.0
+            probabilities, hot = _drawn(column_logits, self._rng)
             if tables is not None and expected is not None:
                 expected[span] = probabilities
                 tables.add_visits(span, probabilities * half.of_visit, half)

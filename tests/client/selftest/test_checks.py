@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from client.selftest import reader
 from client.selftest.checks import CheckError
 from client.selftest.kernels import SCALES, check_kernels, moved_by_one
 from client.selftest.ledger import check_disk, check_own_ledger
@@ -44,6 +45,12 @@ class TestReader:
     ) -> None:
         BUGS[bug](monkeypatch)
         with pytest.raises(CheckError, match=r"not read as one row of \.csv: import nothing"):
+            check_reader(site)
+
+    def test_it_fails_where_a_date_without_text_passes(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        read = reader.imported
+        monkeypatch.setattr(reader, "imported", lambda table: None if table.stem == "unreadable" else read(table))
+        with pytest.raises(CheckError, match="a date beyond the year 9999 passes the import: import nothing"):
             check_reader(site)
 
 

@@ -52,6 +52,10 @@ class TestColumn:
 
 
 class TestFind:
+    def test_one_odd_number_is_no_storage(self) -> None:
+        numbers = np.array([*[7.1, 7.2, 7.3, 7.5] * 50, 7.40234])
+        assert find_storage(numbers, 5) is None
+
     @pytest.mark.parametrize("storage", ["sas3", "float16", "float32"])
     def test_storage_is_found(self, storage: Storage) -> None:
         plain = np.round(np.random.default_rng(1).normal(4.1, 0.6, 500), 1)

@@ -16,6 +16,7 @@ import pytest
 from pyshacl import validate
 from rdflib import Graph, URIRef
 
+from common.columns.date import Date
 from common.dossier import card, law
 from common.dossier.dossier import NAMES, sections_of, to_html, write_dossier
 from common.dossier.facts import Cohort, RunFacts, read_audit, read_run
@@ -148,6 +149,13 @@ def test_without_a_report_no_figure_is_invented(copy: Path) -> None:
     assert "AUROC 0" not in page
 
 
+def test_without_sensitive_columns_no_groups_are_compared(run: Path) -> None:
+    facts = read_run(run)
+    assert facts.report is not None
+    answers = {item.answer for item in items(replace(facts, report=facts.report | {"fairness": None}))}
+    assert "The study names no sensitive column, so groups were not compared" in answers
+
+
 def test_a_report_of_visits_has_a_verdict_and_no_attack(run: Path) -> None:
     verdict = {"headline": "Usable with care.", "findings": ["Steps differ by 12%."]}
     facts = replace(read_run(run), report={"kind": "visits", "measures": {}, "verdict": verdict})
@@ -231,6 +239,18 @@ class TestCatalogEntry:
     def test_it_names_every_column(self, run: Path, graph: Any) -> None:
         named = {str(name) for name in graph.objects(predicate=URIRef("http://www.w3.org/ns/csvw#name"))}
         assert named == {column.name for column in read_run(run).study.declared.columns}
+
+    def test_a_date_has_its_own_type(self, copy: Path) -> None:
+        day = Date(name="day", lower="2020-01-01", upper="2020-12-31", date_format="%Y-%m-%d")
+        other = day.model_copy(update={"name": "other", "date_format": "%d.%m.%Y"})
+        path = copy / "synthetic.csv"
+        path.write_text("day,other\n2020-01-02,02.01.2020\n", encoding="utf-8")
+        facts = read_run(copy)
+        columns = (*facts.study.declared.columns, day, other)
+        declared = facts.study.declared.model_copy(update={"columns": columns})
+        text = turtle(replace(facts, study=facts.study.model_copy(update={"declared": declared})))
+        types = re.findall(r'csvw:title "(\w+)"@en ; csvw:datatype "(\w+)"', text)
+        assert types == [("day", "date"), ("other", "string")]
 
     def test_without_a_table_there_is_no_distribution(self, copy: Path) -> None:
         (copy / "synthetic.csv").unlink()

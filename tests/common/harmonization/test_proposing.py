@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.harmonization.evidence import Described
 from common.harmonization.harmonizing import Unread, harmonized
 from common.harmonization.mapping import parse_mapping
 from common.harmonization.proposal_text import proposal_text
@@ -164,8 +165,31 @@ class TestLabels:
         proposal = propose(table, schema(conditions))
         assert applied(table, proposal)["comorbidities"].tolist() == ["diabetes;hypertension", ""]
 
+    def test_columns_of_no_answer_become_no_list(self) -> None:
+        conditions: dict[str, object] = {"name": "comorbidities", "kind": "set", "separator": ";"}
+        table = raw(**{"Vorerkrankungen (choice=Asthma)": ["Checked", "Unchecked"], "rest": ["yes", "no"]})
+        proposal = propose(table, schema(conditions | {"items": ["diabetes", "hypertension"]}))
+        suggestion = item(proposal, "comorbidities").suggestion
+        assert suggestion is None or suggestion.settings.get("operation") != "checked"
+
+    def test_a_decoded_label_beside_very_many_has_no_nearest(self) -> None:
+        wards = [f"ward {number}" for number in range(61)]
+        table = raw(Station=["1", "2"], rest=["yes", "no"])
+        described = {"Station": Described(meanings={"1": "ward 7", "2": "Küche"})}
+        proposal = propose(
+            table, schema({"name": "ward", "kind": "categorical", "categories": wards}), described=described
+        )
+        suggestion = item(proposal, "ward").suggestion
+        assert suggestion is not None
+        assert suggestion.unmapped == {"2": "Küche; not mapped"}
+
 
 class TestDates:
+    def test_a_date_is_a_label_only_for_yes_and_no(self) -> None:
+        seen: dict[str, object] = {"name": "admitted", "kind": "categorical", "categories": ["spring", "autumn"]}
+        proposal = propose(raw(admitted=["2020-03-01", "2020-10-01"], rest=["yes", "no"]), schema(seen))
+        assert settings_of(proposal, "admitted").get("operation") != "is_present"
+
     def test_day_and_month_that_may_be_exchanged_are_marked(self) -> None:
         proposal = propose(raw(Aufnahme=["01/02/2020", "03/04/2021"], rest=["yes", "no"]), schema(DAY))
         assert "which of the two is day, which month" in checks_of(proposal, "admitted")

@@ -56,6 +56,11 @@ class TestPool:
 
 
 class TestEstimands:
+    def test_an_estimand_is_named_by_its_columns(self) -> None:
+        named = [("mean", "age"), ("proportion", "sex=female"), ("log-odds", "outcome=yes:age")]
+        texts = [str(parse_estimand(kind, text, SCHEMA)) for kind, text in named]
+        assert texts == ["mean age", "proportion sex=female", "log-odds outcome=yes by age"]
+
     def test_log_odds_ratio_is_woolfs(self) -> None:
         outcome, exposed = np.repeat([1.0, 1, 0, 0], [20, 10, 5, 40]), np.repeat([1.0, 0, 1, 0], [20, 10, 5, 40])
         value, variance = log_odds_ratio(outcome, exposed)

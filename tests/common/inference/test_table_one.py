@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from common.errors import StudyError
 from common.inference.counts import RunCounts
+from common.inference.noisy import Interval
 from common.inference.table_one import TableLine, table_one
 from common.inference.tables_text import HEADINGS, table_csv, table_html, table_text
 from common.planning.phases import COARSE, HISTOGRAMS, PAIRS
@@ -95,6 +98,19 @@ class TestMergedLabels:
         public = wards_run(clinic_table(600, 0), [HISTOGRAMS, COARSE, PAIRS])
         found = table_one(RunCounts(public), public.study, "sex")
         assert [cell.patients for cell in found.rows[0].cells] == [600, *[60] * 10]
+
+
+class TestHidden:
+    def test_sums_that_do_not_tell_cells_apart_are_no_table(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("common.inference.counts.CONDITION", 2.0)
+        with pytest.raises(StudyError, match="released no table of 'sex' x 'outcome'"):
+            RunCounts(counted_run(FRAME, STUDY)).table(["sex", "outcome"])
+
+    def test_a_figure_that_noise_hides_is_named_noise(self) -> None:
+        line = row("age", "mean")
+        hidden = replace(line.cells[0], interval=Interval(40.0, -math.inf, math.inf))
+        text = table_text(replace(TABLE, rows=(replace(line, cells=(hidden, *line.cells[1:])),)))
+        assert text.count("(noise)") == table_text(TABLE).count("(noise)") + 1
 
 
 class TestFiles:

@@ -49,6 +49,13 @@ class TestColumns:
 
 
 class TestStudy:
+    def test_a_window_that_is_none_is_none(self) -> None:
+        extraction = omop_study().extraction
+        assert extraction is not None
+        sex = extraction.features[0]
+        assert sex.window is None
+        assert type(sex).model_validate(sex.model_dump()) == sex
+
     def test_comes_back_from_its_text(self) -> None:
         study = omop_study()
         assert parse_study(study.to_toml()) == study

@@ -106,6 +106,26 @@ class TestVotes:
         assert not any("vote" in sentence for sentence in explain(replace(CHOICE, votes=nothing)))
 
 
+class TestClasses:
+    @pytest.mark.parametrize(
+        ("rounds", "reason", "ratio", "sentence"),
+        [
+            (0, ClassRoundsReason.NOISE, 100.0, "No encoder rounds: a signal-to-noise ratio of 100 is below the 12000"),
+            (3, ClassRoundsReason.SIGNAL, math.inf, "3 encoder rounds: without noise they find dependence"),
+            (3, ClassRoundsReason.SIGNAL, 12_000.0, "3 encoder rounds: a signal-to-noise ratio of 12000 reaches the"),
+        ],
+    )
+    def test_reason_is_named(self, rounds: int, reason: ClassRoundsReason, ratio: float, sentence: str) -> None:
+        votes, classes = replace(CHOICE.votes, is_taken=math.isinf(ratio)), ClassRoundsChoice(rounds, reason)
+        choice = replace(CHOICE, votes=votes, classes=classes, signal_to_noise=ratio)
+        assert any(text.startswith(sentence) for text in explain(choice))
+
+    def test_rounds_without_noise_take_no_budget(self) -> None:
+        counted = ClassRoundsChoice(3, ClassRoundsReason.SIGNAL)
+        note = about_rounds(replace(CHOICE, classes=counted, signal_to_noise=math.inf, proportions={}))
+        assert note == "3 encoder rounds were counted without noise."
+
+
 class TestRounds:
     def test_the_ratio_that_decided_is_named(self) -> None:
         found = rounds_sentence(rounds=15, reason=RoundsReason.SIGNAL, signal_to_noise=41_830.2, is_own_noise=False)

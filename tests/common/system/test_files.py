@@ -132,3 +132,15 @@ def test_nothing_is_left_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_study_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(STUDY, encoding="utf-8-sig")
     assert read_study(tmp_path / "s.toml") == parse_study(STUDY)
+
+
+def test_a_file_is_written_where_folders_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def windows_open(path: Path, *options: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return os.open(path, *options)
+
+    windows = SimpleNamespace(**vars(os) | {"name": "nt", "open": windows_open})
+    monkeypatch.setattr("common.system.files.os", windows)
+    write_synced(tmp_path / "a", b"content")
+    assert (tmp_path / "a").read_bytes() == b"content"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy
@@ -218,3 +219,17 @@ def test_a_statement_without_rows_is_no_table(tmp_path: Path, query: Path, text:
     query.write_text(text)
     with pytest.raises(DataError, match=r"the query (is not|begins with) .* refused; write one SELECT"):
         read_table(query, Reading(database=f"sqlite:///{tmp_path}/t.db"))
+
+
+def test_a_select_into_a_variable_is_no_table(query: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # MySQL and others, for which fedsynth has no rule of its own, know such statements.
+    done = SimpleNamespace(returns_rows=False)
+    connection = SimpleNamespace(
+        dialect=SimpleNamespace(name="mysql"),
+        engine=SimpleNamespace(url=sqlalchemy.engine.make_url("mysql://reader@host/clinic")),
+        execution_options=lambda **_: SimpleNamespace(exec_driver_sql=lambda text: done),
+    )
+    monkeypatch.setattr("common.tables.database.connected", lambda reading: nullcontext(connection))
+    query.write_text("SELECT id INTO @first FROM patients LIMIT 1")
+    with pytest.raises(DataError, match="the query returns no table; write one SELECT statement"):
+        read_table(query, Reading(database="mysql://reader@host/clinic"))

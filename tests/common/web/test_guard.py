@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from common.errors import StudyError
 from common.web import live
-from common.web.guard import FORM_TOKEN, MAX_FORM_BYTES, Address
+from common.web.guard import FORM_TOKEN, MAX_FORM_BYTES, Address, Guard
 from common.web.serve import Console, Listen
 from common.web.sessions import Sessions
 from tests.testbeds.consoles import Visitor, coordinator_console, coordinator_runs, visiting
@@ -173,6 +175,28 @@ def test_read_only_refuses_every_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/static/../sessions.py", "/static/%2e%2e/sessions.py", "/static/none"])
 def test_static_files_are_those_of_the_folder(visitor: Visitor, path: str) -> None:
     assert visitor.get(path).status_code == 404
+
+
+def test_the_style_needs_no_session(visitor: Visitor) -> None:
+    with stranger() as web:
+        assert web.get(f"{visitor.origin}/static/style.css").status_code == 200
+
+
+def test_other_protocols_reach_no_page() -> None:
+    reached: list[str] = []
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope["type"])
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Message) -> None:
+        raise AssertionError("nothing is answered")
+
+    guard = Guard(page, Sessions(), Address("127.0.0.1", 8080))
+    asyncio.run(guard({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    assert reached == []
 
 
 class TestListen:

@@ -193,6 +193,21 @@ def test_a_superlink_that_ends_ends_the_coordinator(
         up(home, "127.0.0.1", 0, 0)
 
 
+def test_a_healthy_superlink_is_served_until_it_is_stopped(
+    home: CoordinatorDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "superlink"
+    program.write_text("#!/bin/sh\nexec sleep 30\n")
+    program.chmod(0o700)
+    served: list[bool] = []
+    monkeypatch.setattr("server.deploy.superlink.program", lambda name: str(program))
+    monkeypatch.setattr("server.deploy.superlink.START_S", 0.5)
+    monkeypatch.setattr("httpx.get", lambda *_, **__: SimpleNamespace(is_success=True))
+    monkeypatch.setattr("uvicorn.Server.run", lambda self: served.append(True))
+    up(home, "127.0.0.1", 0, 0)
+    assert served == [True]
+
+
 def test_a_missing_program_of_flower_is_named() -> None:
     with pytest.raises(StudyError, match=r"/flower-absent' is missing; install fedsynth into this environment again"):
         program("flower-absent")

@@ -149,6 +149,22 @@ def test_a_path_cannot_write_lines_into_the_log(upstream: Upstream, caplog: pyte
     assert "\x1b" not in caplog.text
 
 
+def test_another_protocol_is_not_answered(upstream: Upstream) -> None:
+    async def receive() -> MutableMapping[str, object]:
+        raise AssertionError("nothing is read")
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        raise AssertionError("nothing is answered")
+
+    async def ask() -> None:
+        gateway = Gateway(upstream.address, upstream.authority)
+        await gateway({"type": "websocket", "path": PUSH, "method": "POST", "headers": []}, receive, send)
+        await gateway.close()
+
+    asyncio.run(ask())
+    assert upstream.asked == []
+
+
 def status_of(upstream: Upstream, headers: dict[str, str], receive: Receive) -> object:
     """Of the answer to a message whose body is received so."""
     told: list[MutableMapping[str, object]] = []

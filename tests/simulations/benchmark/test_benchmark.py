@@ -18,11 +18,11 @@ from common.tables.raw import as_text
 from simulations.benchmark.arms import ARMS, DEFAULT_ARMS, GROUPS, VARIANTS, resolve
 from simulations.benchmark.curves import curves
 from simulations.benchmark.gaps import SeedMean, gaps, paired_p
-from simulations.benchmark.markdown import markdown, shadow_markdown
+from simulations.benchmark.markdown import gap_table, markdown, shadow_markdown
 from simulations.benchmark.peers import PEERS, PeerEnvironment, PeerFailed, _with_gaps, _without_gaps, run_peer
 from simulations.benchmark.planner_constants import leave_one_out
 from simulations.benchmark.questions import MEMBERSHIP, QUALITY, CaseOptions
-from simulations.benchmark.results import COLUMNS, Case, CaseFailure, ResultsFile, absent
+from simulations.benchmark.results import COLUMNS, COMPARED, Case, CaseFailure, ResultsFile, absent
 from simulations.benchmark.runner import CaseWork, attempt, cases_of, run_cases
 from simulations.benchmark.synthesis import partition
 from simulations.benchmark.tables import SITE_COLUMN, BuiltInTable, ClinicalTable, OwnTable, load, pooled
@@ -119,6 +119,10 @@ def test_a_benchmark_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytes
     assert found.auc_lr.item() > 0.8
 
 
+def test_a_benchmark_with_all_results_starts_no_worker(tmp_path: Path) -> None:
+    assert run_cases([BuiltInTable()], [], tmp_path, CaseWork()) == []
+
+
 def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
     from common.system.files import locked
 
@@ -199,6 +203,14 @@ def test_the_gap_pairs_the_seeds_that_both_arms_have() -> None:
     assert gap.mean.value == pytest.approx(0.025)
     assert gap.mean.seeds == 2
     assert gap.p == pytest.approx(1 - 2 * math.atan(5) / math.pi, rel=1e-6)
+
+
+def test_a_measure_without_pairs_has_no_gap() -> None:
+    found = gaps(frame(row("central", 0, tvd1=0.1), row("local-4", 0, tvd1=0.2)))
+    (line,) = (
+        text for text in gap_table([gap for gap in found if gap.metric == "tvd1"]).splitlines() if "+0.1" in text
+    )
+    assert line.count("| - ") == len(COMPARED) - 1
 
 
 def test_a_test_needs_two_seeds() -> None:

@@ -237,6 +237,26 @@ class TestMappings:
         assert "# OPEN: 'mmol/L' cannot be converted to 'mg/dL'" in text
         assert "# OPEN: the study's unit is cm, and your dictionary gives none: confirm it or convert" in text
 
+    def test_another_kind_is_left_to_a_person(self, tmp_path: Path) -> None:
+        sex = labeled("sex", "m", "f")
+        files = write(tmp_path, dictionary("north", numeric("age"), sex),
+                      dictionary("south", labeled("age", "young", "old"), sex))  # fmt: skip
+        fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml", "--mappings", tmp_path / "maps")
+        texts = " ".join(path.read_text(encoding="utf-8") for path in (tmp_path / "maps").iterdir())
+        assert (
+            "# OPEN: yours is categorical, and the study's numeric: choose an operation of docs/harmonize.md" in texts
+        )
+
+    def test_a_label_of_two_meanings_is_left_to_a_person(self, tmp_path: Path) -> None:
+        files = write(
+            tmp_path,
+            dictionary("north", labeled("sex", "1", "2", meanings={"1": "male", "2": "female"}), numeric("age")),
+            dictionary("south", labeled("sex", "1", "3", meanings={"1": "diverse"}), numeric("age")),
+        )
+        fedsynth("study", "agree", *files, "--out", tmp_path / "trial.toml", "--mappings", tmp_path / "maps")
+        text = (tmp_path / "maps" / "south.toml").read_text(encoding="utf-8")
+        assert "# OPEN: a label means something else at another hospital: choose the study's label for it" in text
+
     @pytest.mark.parametrize("word", ["Jahre", "ans", "años", "anos", "Jahr"])
     def test_a_word_for_the_unit_is_not_converted(self, tmp_path: Path, word: str) -> None:
         text = self.mapping_of_south(tmp_path, "years", word)

@@ -15,7 +15,9 @@ from rich.text import Text
 from typer.main import get_command
 
 from common.model import save_model
+from common.run_events.events import RunFinished
 from common.system.folder import RunFolder
+from simulations.cli.console import estimated_bar
 from simulations.cli.main import COMMANDS
 from tests.testbeds.clinic import clinic_model
 
@@ -80,3 +82,8 @@ def helps_of(command: click.Command) -> Iterator[str]:
 def test_help_loses_no_word_in_square_brackets(name: str) -> None:
     for text in helps_of(get_command(import_module(COMMANDS[name]).app)):
         assert Text.from_markup(text).plain == text.replace("\\[", "["), text
+
+
+def test_a_bar_passes_over_other_events() -> None:
+    with estimated_bar("Cases") as show:
+        show(RunFinished(run_id="run-1", seconds=1.0))

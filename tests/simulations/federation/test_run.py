@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,9 +22,9 @@ from common.tables.conforming import conform
 from common.tables.formats import read_table
 from simulations.federation.before_rounds import table_before_rounds
 from simulations.federation.prepare import prepare
-from simulations.federation.report import Result
+from simulations.federation.report import Result, rows_of_class
 from simulations.federation.run import Options, simulate
-from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_table, clinic_tables
+from tests.testbeds.clinic import HOSPITALS, clinic_model, clinic_study, clinic_table, clinic_tables
 
 NO_REPORT = Options(with_report=False)
 
@@ -276,3 +277,8 @@ def test_the_run_record_holds_no_row_count_of_a_hospital(tmp_path: Path) -> None
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["hospitals"]["north"]["declared_rows"] == 120
     assert "123" not in json.dumps(run["hospitals"])
+
+
+def test_a_target_of_numbers_has_no_classes_to_draw() -> None:
+    of_numbers = clinic_study(evaluation={"target": "age", "sensitive": ["sex"]})
+    assert rows_of_class(replace(clinic_model(), study=of_numbers), clinic_table(9, 0)) is None

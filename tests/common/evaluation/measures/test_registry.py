@@ -140,7 +140,9 @@ def test_core_values_without_held_out_rows_are_fidelity_only() -> None:
     train, _ = heart()
     data = heart_data(train, rows=0)
     assert [name for name, value in core_values(data).items() if value is None] == ["auc_lr", "auc_gb"]
-    assert "held out" in (Analysis(data).why_no_prediction or "")
+    analysis = Analysis(data)
+    assert "held out" in (analysis.why_no_prediction or "")
+    assert MEASURES["auc_lr"].reference(analysis) is None
 
 
 def test_core_values_accept_a_column_without_values() -> None:

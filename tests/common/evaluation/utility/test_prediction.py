@@ -212,3 +212,9 @@ def test_measure_survival_compares_both_tables() -> None:
     nobody = train.assign(died="no")
     assert measure_survival(EvaluationData(train, holdout, nobody, schema, "died", time="days")) is None
     assert measure_survival(EvaluationData(train, holdout, train, schema, "died")) is None
+    at_once = train.assign(days=0.0)
+    assert measure_survival(EvaluationData(at_once, holdout, train, schema, "died", time="days")) is None
+    alive = holdout.assign(died="no")
+    without_pairs = measure_survival(EvaluationData(train, alive, train, schema, "died", time="days"))
+    assert without_pairs is not None
+    assert without_pairs.gap is None

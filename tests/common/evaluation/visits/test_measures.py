@@ -50,6 +50,10 @@ class TestNextVisit:
         assert estimate is not None
         assert 0.85 < estimate.value < 0.99  # the correlation of two visits is 0.9
 
+    def test_one_class_has_no_prediction(self, good: VisitAnalysis) -> None:
+        stable = chain(50, seed=3).assign(state="a")
+        assert VisitAnalysis.of(chain(50), stable, chain(50), LAYOUT).trained_on_synthetic is None
+
     def test_patients_without_second_visit_have_no_prediction(self, good: VisitAnalysis) -> None:
         single = chain(50, seed=3).drop_duplicates("patient")
         assert VisitAnalysis.of(chain(50), single, chain(50), LAYOUT).trained_on_synthetic is None

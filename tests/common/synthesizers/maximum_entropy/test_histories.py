@@ -159,3 +159,15 @@ class TestChains:
         np.testing.assert_allclose(sweep.pairs[: columns.offsets[1], start:end].sum(), 1.0, atol=1e-4)
         np.testing.assert_allclose(sweep.steps[:3, :3].sum(), 1.0, atol=1e-4)
         np.testing.assert_allclose(sweep.singles[columns.offsets[1] : columns.offsets[2]], 0.25, atol=1e-5)
+
+    def test_of_patients_with_one_visit_are_drawn(self) -> None:
+        schema, domain = fitted()[1].study.table, fitted()[1].domain
+        assert isinstance(schema, VisitsSchema)
+        columns = HistoryColumns.of(schema, domain)
+        codes, steps = columns.offsets[-1], columns.step_offsets[-1]
+        flat = HistoryPotentials(torch.zeros(codes), torch.zeros(codes, codes), torch.zeros(steps, steps))
+        rows = torch.zeros(5, len(domain.sizes)).long()
+        rows[:, columns.visits] = 0
+        chains = HistoryChains(columns, rows, torch.Generator().manual_seed(1))
+        chains.mix(1, columns.free, flat)
+        assert chains.rows.shape == rows.shape
