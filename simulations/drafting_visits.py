@@ -99,11 +99,11 @@ def _rows_of_patients(raw: pd.DataFrame, patient: str, notices: list[str]) -> pd
 def _patient_of(raw: pd.DataFrame, time: str) -> str:
     """Return the one column that looks like the identifier of patients with several rows, or raise `StudyError`."""
     names = [name for name in raw.columns if name != time]
-    found = [name for name in names if ColumnEvidence(raw[name].tolist(), False, False, name).repeats_identifiers]
-    if len(found) != 1:
-        which = f"any of {', '.join(found)}" if found else "no column"
+    candidates = [name for name in names if ColumnEvidence(raw[name].tolist(), False, False, name).repeats_identifiers]
+    if len(candidates) != 1:
+        which = f"any of {', '.join(candidates)}" if candidates else "no column"
         raise StudyError(f"--time needs --patient-column: {which} looks like the identifier of patients; name it")
-    return str(found[0])
+    return str(candidates[0])
 
 
 def _most_visits(visits: Integers, asked: int | None) -> tuple[int, list[str]]:

@@ -35,9 +35,9 @@ def agent(
     from client.site.opening import open_agent
 
     log_as_json()
-    here = read_site(site)
-    warn_of_rehearsal(here)
-    with open_agent(here) as opened:
+    config = read_site(site)
+    warn_of_rehearsal(config)
+    with open_agent(config) as opened:
         serve(opened, socket, grace_s=grace)
 
 

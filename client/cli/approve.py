@@ -51,33 +51,33 @@ def approve(
     from client.site.state import check_own_state
     from common.errors import PolicyRefusal, Reason
 
-    here, person = read_site(site), Person.named(approver, position, reason)
+    config, person = read_site(site), Person.named(approver, position, reason)
     proposed, out = read_proposed_run(proposal, run), console()
-    check_own_state(here)
-    keep_proposal(here, proposal)
+    check_own_state(config)
+    keep_proposal(config, proposal)
     try:
-        considered = consider_run(here, proposed)
+        considered = consider_run(config, proposed)
     except PolicyRefusal as refusal:
         if refusal.reason in (Reason.PARTNER_NOT_PINNED, Reason.PARTNER_CHANGED):
-            for line in partner_keys(proposed.study, here.name, here.partners.of(proposed.study, here.name)):
+            for line in partner_keys(proposed.study, config.name, config.partners.of(proposed.study, config.name)):
                 out.print(line)
         raise
     approval = considered.approval(person)
-    for notice in check_data(here, proposed.study):
+    for notice in check_data(config, proposed.study):
         out.print(f"note {notice}")
     for line in considered.statement:
         out.print(line)
     out.print(f"Digest of this statement: {considered.digest}")
-    warn_of_rehearsal(here)
+    warn_of_rehearsal(config)
     out.print(considered.ledger_note)
-    for decision in here.approvals.of(proposed.run_id):
+    for decision in config.approvals.of(proposed.run_id):
         out.print(f"On {decision.time:%Y-%m-%d} the run was {decision.words}.")
     typed = agree
     if typed is None:
-        question = f"To approve this run for {here.name}, {person.name} types the first {LEAST_TYPED} digits of it"
+        question = f"To approve this run for {config.name}, {person.name} types the first {LEAST_TYPED} digits of it"
         typed = typer.prompt(question, default="", show_default=False)
     considered.require_read(typed, is_whole=agree is not None)
-    _say(here, proposed.run_id, decide(here, approval))
+    _say(config, proposed.run_id, decide(config, approval))
 
 
 def deny(
@@ -97,10 +97,10 @@ def deny(
     from client.site.config import read_site
     from client.site.state import check_own_state
 
-    here, proposed = read_site(site), read_proposed_run(proposal, None)
-    check_own_state(here)
-    keep_proposal(here, proposal)
-    _say(here, proposed.run_id, deny(here, proposed, Person.named(approver, position, reason)))
+    config, proposed = read_site(site), read_proposed_run(proposal, None)
+    check_own_state(config)
+    keep_proposal(config, proposal)
+    _say(config, proposed.run_id, deny(config, proposed, Person.named(approver, position, reason)))
 
 
 def withdraw(
@@ -119,8 +119,8 @@ def withdraw(
     from client.site.approval import withdraw
     from client.site.config import read_site
 
-    here = read_site(site)
-    _say(here, run, withdraw(here, run, Person.named(approver, position, reason)))
+    config = read_site(site)
+    _say(config, run, withdraw(config, run, Person.named(approver, position, reason)))
 
 
 def _say(site: Site, run_id: str, is_recorded: bool) -> None:

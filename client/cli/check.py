@@ -16,16 +16,16 @@ def check(study: StudyFile, site: SiteFile = HERE) -> None:
     from client.site.state import check_state
     from common.study.study import read_study
 
-    here, agreed = read_site(site), read_study(study)
-    check_state(here)
+    config, agreed = read_site(site), read_study(study)
+    check_state(config)
     out = console()
-    for notice in check_data(here, agreed):
+    for notice in check_data(config, agreed):
         out.print(f"note {notice}")
-    out.print(f"{here.name}: the table fits study {agreed.name}.")
-    for line in partner_keys(agreed, here.name, here.partners.of(agreed, here.name)):
+    out.print(f"{config.name}: the table fits study {agreed.name}.")
+    for line in partner_keys(agreed, config.name, config.partners.of(agreed, config.name)):
         out.print(line)
     if agreed.about.origin == "drafted":
         out.print(
             "note this study's schema was drafted from records; this hospital accepts only studies written by people"
         )
-    warn_of_rehearsal(here)
+    warn_of_rehearsal(config)

@@ -25,9 +25,9 @@ def console(
     from client.site.state import check_own_state
     from common.web.serve import Console, Listen
 
-    here = read_site(site)
-    check_own_state(here)
-    warn_of_rehearsal(here)
+    config = read_site(site)
+    check_own_state(config)
+    warn_of_rehearsal(config)
     hospital = SiteFacts(site, socket)
     served = Console(
         lambda serving: HospitalPages(hospital, serving).application(),

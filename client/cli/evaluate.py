@@ -34,11 +34,11 @@ def evaluate(
     from client.site.evaluation import evaluate_run
     from common.evaluation.statistics.handling import HANDLING
 
-    here, printed = read_site(site), console()
-    report = evaluate_run(here, run, synthetic, out)
+    config, printed = read_site(site), console()
+    report = evaluate_run(config, run, synthetic, out)
     for notice in report.notices:
         printed.print(f"note {notice}")
     printed.print(report.evidence.verdict.headline)
     printed.print(f"Report: {report.folder / 'report.html'}")
     printed.print(f"This report {HANDLING}.")
-    warn_of_rehearsal(here)
+    warn_of_rehearsal(config)

@@ -25,11 +25,11 @@ def import_table(
     from client.site.importing import sentences
     from client.site.records import warn_of_identifiers
 
-    here = read_site(site)
+    config = read_site(site)
     out = console()
-    for line in sentences(freeze(here, is_replacing=replace)):
+    for line in sentences(freeze(config, is_replacing=replace)):
         out.print(line)
-    for warning in warn_of_identifiers(here):
+    for warning in warn_of_identifiers(config):
         out.print(f"warning {warning}", style="yellow")
     out.print(f"Next: `fedsynth site check STUDY --site {site}`.")
-    warn_of_rehearsal(here)
+    warn_of_rehearsal(config)

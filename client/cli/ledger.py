@@ -31,10 +31,10 @@ def show(site: LedgerLocation = HERE) -> None:
     from client.site.history import sentences
     from common.ledger.ledger import Ledger
 
-    path, here = find_ledger(site)
+    path, config = find_ledger(site)
     history = Ledger.view(path)
     table = Table("Entry", "Run", "Release", title=f"Ledger of cohort {history.cohort}", title_justify="left")
-    for entry, sentence in sentences(history, None if here is None else here.max_epsilon):
+    for entry, sentence in sentences(history, None if config is None else config.max_epsilon):
         table.add_row(str(entry.counter), entry.slot.run_id or "-", sentence)
     console().print(table)
 
@@ -45,15 +45,15 @@ def verify(site: LedgerLocation = HERE) -> None:
     from common.ledger.ledger import Ledger
     from common.ledger.witness import Witness
 
-    path, here = find_ledger(site)
+    path, config = find_ledger(site)
     history, out = Ledger.view(path, with_replies=True), console()
     out.print(f"Intact: {len(history.entries)} entries, {len(history.lines())} releases.")
     out.print(f"The hash of entry {history.head.counter} is {history.head.head}.")
-    if here is None or here.witness is None:
+    if config is None or config.witness is None:
         out.print("There is no witness: this does not detect an older copy of both files.")
         return
-    Witness(here.witness).check(history)
-    out.print(f"The witness '{here.witness}' agrees: these files are no older than it.")
+    Witness(config.witness).check(history)
+    out.print(f"The witness '{config.witness}' agrees: these files are no older than it.")
 
 
 @ledger_app.command()
@@ -89,9 +89,9 @@ def close(
     from client.site.config import read_site
     from client.site.state import check_own_state, open_ledger
 
-    here = read_site(site)
-    check_own_state(here)
-    with closing(open_ledger(here)) as ledger:
+    config = read_site(site)
+    check_own_state(config)
+    with closing(open_ledger(config)) as ledger:
         ledger.close_run(run)
     console().print(f"Closed run {run}. What it released stays spent.")
 
@@ -124,18 +124,18 @@ def accept_restore(
     from common.errors import LedgerError
     from common.ledger.restore import reserved
 
-    here = read_site(site)
-    check_own_state(here)
-    with closing(open_ledger(here, is_restored=True)) as ledger:
-        runs = read_lost_runs(here, lost or [])
-        events = reserved(ledger, here.name, runs, here.approvals.runs())
+    config = read_site(site)
+    check_own_state(config)
+    with closing(open_ledger(config, is_restored=True)) as ledger:
+        runs = read_lost_runs(config, lost or [])
+        events = reserved(ledger, config.name, runs, config.approvals.runs())
         out = console()
-        for line in cost_of_restore(here, ledger, events):
+        for line in cost_of_restore(config, ledger, events):
             out.print(line)
         if not typer.confirm("Is the newest copy of the state folder lost?"):
             raise LedgerError("the old copy was not accepted; nothing was written")
         check_typed(typer.prompt(f"Type the ids of all lost runs, or '{NO_RUNS}'"), runs)
-        entry = ledger.accept_restore(events, beyond=max(beyond, here.approvals.newest_entry()))
+        entry = ledger.accept_restore(events, beyond=max(beyond, config.approvals.newest_entry()))
     out.print(f"Accepted as entry {entry.counter}: epsilon so far {entry.epsilon:.2f}. Start the agent again.")
 
 
@@ -151,5 +151,5 @@ def find_ledger(location: Path) -> tuple[Path, Site | None]:
         return location / "ledger.sqlite", None
     from client.site.config import read_site
 
-    here = read_site(location)
-    return here.ledger, here
+    config = read_site(location)
+    return config.ledger, config

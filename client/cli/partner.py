@@ -34,11 +34,11 @@ def add(
     from client.site.config import read_site
     from client.site.state import check_own_state, own_fingerprint
 
-    here = read_site(site)
-    check_own_state(here)
+    config = read_site(site)
+    check_own_state(config)
     today = datetime.now(UTC).date()
-    pin = here.partners.add(name, " ".join(fingerprint), today, own={here.name: own_fingerprint(here)})
-    console().print(f"Pinned {name}: {pin.fingerprint}, since {pin.since}, in {here.partners.path}.")
+    pin = config.partners.add(name, " ".join(fingerprint), today, own={config.name: own_fingerprint(config)})
+    console().print(f"Pinned {name}: {pin.fingerprint}, since {pin.since}, in {config.partners.path}.")
 
 
 @partner_app.command("list")
@@ -47,10 +47,10 @@ def show(site: SiteFile = HERE) -> None:
     from client.site.config import read_site
     from client.site.state import own_fingerprint
 
-    here = read_site(site)
-    pins, own, out = here.partners.pins(), own_fingerprint(here), console()
+    config = read_site(site)
+    pins, own, out = config.partners.pins(), own_fingerprint(config), console()
     if own is not None:
-        out.print(f"Read this to partners who call you: {here.name}: {own}")
+        out.print(f"Read this to partners who call you: {config.name}: {own}")
     if not pins:
         out.print("No partner is pinned, so this hospital takes part in studies with local noise only.")
         return
@@ -66,7 +66,7 @@ def remove(name: PartnerName, site: SiteFile = HERE) -> None:
     from client.site.config import read_site
     from client.site.state import check_own_state
 
-    here = read_site(site)
-    check_own_state(here)
-    here.partners.remove(name)
+    config = read_site(site)
+    check_own_state(config)
+    config.partners.remove(name)
     console().print(f"Removed {name}. No run shares noise with it until it is pinned again.")

@@ -19,11 +19,11 @@ def selftest(site: SiteFile = HERE) -> None:
     from client.selftest.run import selftest as run
     from client.site.config import read_site
 
-    here, out = read_site(site), console()
+    config, out = read_site(site), console()
 
     def tell(outcome: CheckOutcome) -> None:
         out.print(f"{'passed' if outcome.is_passed else 'FAILED'} {outcome.name}: {outcome.detail}")
 
-    entry = run(here, tell)
+    entry = run(config, tell)
     out.print(f"All checks passed; entry {entry.counter} of the ledger.")
-    warn_of_rehearsal(here)
+    warn_of_rehearsal(config)

@@ -133,8 +133,8 @@ class HospitalPages:
         def facts() -> dict[str, Any]:
             site, proposed = self._hospital.site, self._hospital.inbox.proposed(run_id)
             plan = proposed.plan
-            mine = plan.of(site.name)
-            more = () if mine is None else plan.events(mine)
+            hospital_plan = plan.of(site.name)
+            more = () if hospital_plan is None else plan.events(hospital_plan)
             standing = self._hospital.standing(run_id)
             considered, refusal = None, ""
             if not any(decision.is_refusal for decision in standing.decisions):

@@ -153,10 +153,10 @@ def consider_run(site: Site, proposed: ProposedRun) -> ConsideredRun:
     spent = history.committed(site.name, site.max_epsilon)
     try:
         history.check_unit(study.privacy.unit)
-        mine = site.policy.check_terms(study, plan, spent)
+        hospital_plan = site.policy.check_terms(study, plan, spent)
     except PolicyRefusal as refusal:
         raise PolicyRefusal(refusal.reason, f"{site.name} would refuse study {study.name}: {refusal}") from None
-    return ConsideredRun(site, proposed, table, history.head, _statement(site, proposed, mine, spent))
+    return ConsideredRun(site, proposed, table, history.head, _statement(site, proposed, hospital_plan, spent))
 
 
 def deny(site: Site, proposed: ProposedRun, person: Person) -> bool:
@@ -234,7 +234,9 @@ def _denial(proposed: ProposedRun, table_sha256: str, head: Receipt, person: Per
     )
 
 
-def _statement(site: Site, proposed: ProposedRun, mine: HospitalPlan, spent: tuple[Event, ...]) -> tuple[str, ...]:
+def _statement(
+    site: Site, proposed: ProposedRun, hospital_plan: HospitalPlan, spent: tuple[Event, ...]
+) -> tuple[str, ...]:
     """Return the lines that a person reads. They depend on no time, so that two persons read the same."""
     study, plan = proposed.study, proposed.plan
     imported = read_import(site)
@@ -250,8 +252,8 @@ def _statement(site: Site, proposed: ProposedRun, mine: HospitalPlan, spent: tup
     lines += partner_keys(study, site.name, site.partners.of(study, site.name))
     if study.extraction is not None:
         lines += sql_lines(study.extraction)  # long, so that what follows is on the screen when a person agrees
-    lines += what_leaves(study, plan, mine)
-    lines += what_it_costs(study, plan.events(mine), spent, cap=site.max_epsilon, delta=site.delta)
+    lines += what_leaves(study, plan, hospital_plan)
+    lines += what_it_costs(study, plan.events(hospital_plan), spent, cap=site.max_epsilon, delta=site.delta)
     lines += what_the_approval_is(site.consent.approvers, site.consent.days)
     return tuple(lines)
 

@@ -13,9 +13,9 @@ from common.study.study import Study
 
 def epsilon_of(facts: RunFacts, hospital: str) -> float:
     """Return epsilon of the whole plan at one hospital, at the study's delta."""
-    mine = facts.plan.of(hospital)
-    assert mine is not None, "a hospital of the study"
-    return accountant.epsilon(facts.plan.events(mine), facts.study.privacy.delta)
+    hospital_plan = facts.plan.of(hospital)
+    assert hospital_plan is not None, "a hospital of the study"
+    return accountant.epsilon(facts.plan.events(hospital_plan), facts.study.privacy.delta)
 
 
 def highest_epsilon(facts: RunFacts) -> float:

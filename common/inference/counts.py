@@ -227,23 +227,23 @@ class RunCounts:
             axes = list(summed)
             for position, column in enumerate(margin.kept):
                 axis = columns.index(column)
-                theirs = self.domain.groups(column, margin.groups)
-                axes[axis] = _axis(maps[axis], theirs, is_centered=position in margin.centered)
+                released_groups = self.domain.groups(column, margin.groups)
+                axes[axis] = _axis(maps[axis], released_groups, is_centered=position in margin.centered)
             axes[0] = _Axis(axes[0].weighted / margin.variance, axes[0].information / margin.variance)
             lengths = iter(margin.values.shape)
             yield axes, margin.values.reshape([next(lengths) if column in margin.kept else 1 for column in columns])
 
 
-def _axis(groups: Integers, theirs: Integers, *, is_centered: bool) -> _Axis:
+def _axis(groups: Integers, released_groups: Integers, *, is_centered: bool) -> _Axis:
     """Return what a released table says along a column.
 
     Args:
         groups: wanted group of each code.
-        theirs: the released table's group of each code; one of both lies within the other.
+        released_groups: the released table's group of each code; one of both lies within the other.
         is_centered: whether the table was counted less its mean along the column.
     """
-    meets = np.zeros((int(theirs[-1]) + 1, int(groups[-1]) + 1))
-    meets[theirs, groups] = 1.0
+    meets = np.zeros((int(released_groups[-1]) + 1, int(groups[-1]) + 1))
+    meets[released_groups, groups] = 1.0
     if is_centered:
         meets -= meets.mean(0)
     elif (meets.sum(1) == 1).all():  # theirs are as fine or finer: n of them are added up, with n times the variance

@@ -140,9 +140,9 @@ def pool_tables(estimands: Sequence[Estimand], facts: DatasetFacts, tables: Iter
         facts: of the folder.
         tables: its tables.
     """
-    found = [[estimand.estimate(table) for estimand in estimands] for table in tables]
+    estimates = [[estimand.estimate(table) for estimand in estimands] for table in tables]
     ratio = facts.rows / max(facts.patients, 1)
-    columns = zip(estimands, zip(*found, strict=True), strict=True)
+    columns = zip(estimands, zip(*estimates, strict=True), strict=True)
     return [pool(str(estimand), [q for q, _ in of], [v for _, v in of], ratio) for estimand, of in columns]
 
 
@@ -159,10 +159,10 @@ def pool_file(path: Path) -> list[Pooled]:
         raise DataError(f"cannot read '{path}'; name a CSV file with the columns {', '.join(COLUMNS)}") from None
     if not lines or not set(COLUMNS) <= set(lines[0]):
         raise DataError(f"'{path}' lacks a column of {', '.join(COLUMNS)}, or has no line; add them")
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    estimates: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for line in lines:
-        found[line["estimand"]].append((number_of(line["estimate"] or ""), number_of(line["variance"] or "")))
-    return [pool(name, [q for q, _ in of], [v for _, v in of]) for name, of in found.items()]
+        estimates[line["estimand"]].append((number_of(line["estimate"] or ""), number_of(line["variance"] or "")))
+    return [pool(name, [q for q, _ in of], [v for _, v in of]) for name, of in estimates.items()]
 
 
 def _name(number: int) -> str:

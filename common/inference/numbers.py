@@ -82,17 +82,17 @@ class Numbers:
         deviation = math.sqrt(whole.variances[0])
         return NumberFigures(patients, mean, deviation, tuple(quantiles))
 
-    def of_group(self, table: Table, mine: Floats, levels: Sequence[float]) -> NumberFigures:
+    def of_group(self, table: Table, is_in_group: Floats, levels: Sequence[float]) -> NumberFigures:
         """Return the figures of a group of patients.
 
         Args:
             table: patients by the column's groups of codes and another column.
-            mine: 0 or 1: the patients of which group, shape (cells of the table,).
+            is_in_group: 0 or 1: the patients of which group, shape (cells of the table,).
             levels: of the quantiles, in (0, 1).
         """
         bins = self._bins(table.maps[0])
         rows = np.arange(len(table.counts.counts)) // table.shape[1]
-        numbered = np.isin(rows, bins.groups).astype(np.float64) * mine
+        numbered = np.isin(rows, bins.groups).astype(np.float64) * is_in_group
         total = float(numbered @ table.counts.counts)
         if total < LEAST_PATIENTS:
             return NumberFigures(total, UNKNOWN, math.nan, (UNKNOWN,) * len(levels))
@@ -104,10 +104,10 @@ class Numbers:
         further = bins.variance_of_mean(parts) + float(parts @ shifts) ** 2
         mean = table.counts.mean(values[rows], numbered, further)
         variance = float((spread + (values - mean.value) ** 2)[rows] @ (numbered * table.counts.counts)) / total
-        first = np.array([int(np.flatnonzero((rows == group) & (mine > 0))[0]) for group in bins.groups])
+        first = np.array([int(np.flatnonzero((rows == group) & (is_in_group > 0))[0]) for group in bins.groups])
         quantiles, deviations = [], bins.noise_within() * parts
         for level in levels:
-            running = table.counts.cumulative(first, mine, level).less_certain(deviations)
+            running = table.counts.cumulative(first, is_in_group, level).less_certain(deviations)
             middle, low, high = (bins.within(point, tilts[point.cell]) for point in running.quantile())
             quantiles.append(self._interval(middle, low, high))
         return NumberFigures(total, mean, math.sqrt(variance) if variance > 0 else math.nan, tuple(quantiles))
@@ -167,15 +167,15 @@ class Bins:
         is_inside = parts.lows[members[0]] <= unbiased <= parts.highs[members[-1]]
         return total, unbiased if is_inside else mean, variance
 
-    def tilts(self, mine: Floats) -> Floats:
+    def tilts(self, of_group: Floats) -> Floats:
         """Return N_b s_b / T_b: by which part of itself the group's density grows per unit, against all patients'.
 
         Args:
-            mine: T_b, patients of the group in each bin, shape (bins,).
+            of_group: T_b, patients of the group in each bin, shape (bins,).
         """
-        if len(mine) < 2 or not (np.diff(self.means) > 0).all():
-            return np.zeros(len(mine))
-        part = np.clip(mine / np.maximum(self.patients, LEAST_PATIENTS), 0.0, 1.0)
+        if len(of_group) < 2 or not (np.diff(self.means) > 0).all():
+            return np.zeros(len(of_group))
+        part = np.clip(of_group / np.maximum(self.patients, LEAST_PATIENTS), 0.0, 1.0)
         steps = np.gradient(part, self.means) / np.maximum(part, 1e-3)
         limits = MOST_TILT / np.sqrt(np.maximum(self.variances, 1e-12))
         return np.asarray(np.clip(steps, -limits, limits))

@@ -200,10 +200,10 @@ class _OutcomeTable:
         table, parts = self.table, self.run.parts(self.run.names[self.table.columns[0]])
         units = table.maps[0][parts.codes]
         cells = np.stack(np.unravel_index(np.arange(len(table.counts.counts)), table.shape))
-        mine = np.ones(cells.shape[1], dtype=np.bool_) if group is None else cells[2] == group
+        is_in_group = np.ones(cells.shape[1], dtype=np.bool_) if group is None else cells[2] == group
         numbered = [unit for unit in range(table.shape[0]) if not np.isnan(parts.lows[units == unit]).any()]
         ends = np.array([float(parts.highs[units == unit].max()) for unit in numbered])
-        of_time = (cells[0][None] == np.array(numbered)[:, None]) & mine
+        of_time = (cells[0][None] == np.array(numbered)[:, None]) & is_in_group
         events, censored = of_time & (cells[1] == self.event), of_time & (cells[1] != self.event)
         censored &= cells[1] < self.labels
         return Intervals(table.counts, ends, events.astype(np.float64), censored.astype(np.float64))

@@ -115,8 +115,8 @@ class _View:
             part, whole: whether each unit is meant, shape (units,).
         """
         chosen, among = ((units[self.units] & self.mine).astype(np.float64) for units in (part, whole))
-        found = self.counts.proportion(chosen, among)
-        of_hundred = Interval(100 * found.value, 100 * found.low, 100 * found.high)
+        proportion = self.counts.proportion(chosen, among)
+        of_hundred = Interval(100 * proportion.value, 100 * proportion.low, 100 * proportion.high)
         return Figure(max(0, round(float(chosen @ self.counts.counts))), of_hundred)
 
 

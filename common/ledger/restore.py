@@ -31,14 +31,14 @@ def reserved(
     """
     events = {run_id: uncharged(history, hospital, run_id) for run_id in history.open_runs()}
     for run_id, plan in lost.items():
-        mine = plan.of(hospital)
-        if mine is None:
+        hospital_plan = plan.of(hospital)
+        if hospital_plan is None:
             raise LedgerError(f"run '{run_id}' is not for '{hospital}'; name a run of this hospital")
         if run_id in events:
             raise LedgerError(f"run '{run_id}' is in this ledger and open, so it is charged anyway; leave it out")
-        if run_id in history.runs() and history.planned(run_id, hospital) != plan.events(mine):
+        if run_id in history.runs() and history.planned(run_id, hospital) != plan.events(hospital_plan):
             raise LedgerError(f"run '{run_id}' was accepted under another plan; name the proposal that was accepted")
-        events[run_id] = _without(plan.events(mine), history, run_id)
+        events[run_id] = _without(plan.events(hospital_plan), history, run_id)
     for run_id in unaccepted(history, approved):
         events.setdefault(run_id, ())
     return events

@@ -78,13 +78,13 @@ def pair_precisions(evidence: Evidence, pairs: Sequence[Pair], count: NextCount)
     refined_codes = np.unique(refined.positions, return_index=True)[1]  # one code of every group
     grid = np.array(PAIR_GRID) * count.total / max(1, len(pairs))
     errors = np.zeros((len(pairs), len(grid)))
-    for level, found in zip(evidence.resolutions.levels[: next_level + 1], evidence.pairs, strict=False):
+    for level, counted in zip(evidence.resolutions.levels[: next_level + 1], evidence.pairs, strict=False):
         codes = np.bincount(level.positions[refined_codes], minlength=level.width)
         for row, (first, second) in enumerate(pairs):
             cells = level.span(first), level.span(second)
-            independent = found.independent[cells]
-            prior = independent * max(found.prior[first, second], LEAST_PAIR_PRIOR * float((independent**2).sum()))
-            known = 1 / np.maximum(prior, 1e-16) + 1 / found.variances[cells]
+            independent = counted.independent[cells]
+            prior = independent * max(counted.prior[first, second], LEAST_PAIR_PRIOR * float((independent**2).sum()))
+            known = 1 / np.maximum(prior, 1e-16) + 1 / counted.variances[cells]
             merged = np.outer(codes[cells[0]], codes[cells[1]])
             errors[row] += np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((0, 1))
     errors *= np.where([count.target in pair for pair in pairs], count.favor, 1.0)[:, None]
@@ -137,22 +137,22 @@ def choose_triples(evidence: Evidence, *, target: int, most: int) -> tuple[Tripl
         Triples in increasing order.
     """
     strength = np.sqrt(np.sum([_relative(evidence, level) for level in range(len(evidence.pairs))], axis=0))
-    found = np.array(list(_possible_triples(strength)), dtype=np.int64).reshape(-1, 3)
+    triples = np.array(list(_possible_triples(strength)), dtype=np.int64).reshape(-1, 3)
     first, second, third = (
-        strength[found[:, 0], found[:, 1]],
-        strength[found[:, 0], found[:, 2]],
-        strength[found[:, 1], found[:, 2]],
+        strength[triples[:, 0], triples[:, 1]],
+        strength[triples[:, 0], triples[:, 2]],
+        strength[triples[:, 1], triples[:, 2]],
     )
     score = first * second + first * third + second * third
-    score *= np.where((found == target).any(1), TARGET_SCORE, 1.0)
+    score *= np.where((triples == target).any(1), TARGET_SCORE, 1.0)
     chosen = np.argsort(-score, kind="stable")[:most]
-    return tuple(sorted((int(a), int(b), int(c)) for a, b, c in found[chosen]))
+    return tuple(sorted((int(a), int(b), int(c)) for a, b, c in triples[chosen]))
 
 
 def _relative(evidence: Evidence, level: int) -> Floats:
     """Return the mean squared relative deviation of every pair at a resolution, tau / sum(P^2)."""
-    found = evidence.pairs[level]
-    return np.asarray(found.prior / evidence.resolutions.levels[level].column_sums(found.independent**2))
+    counted = evidence.pairs[level]
+    return np.asarray(counted.prior / evidence.resolutions.levels[level].column_sums(counted.independent**2))
 
 
 def _possible_triples(strength: Floats) -> Iterator[Triple]:

@@ -198,11 +198,11 @@ class _PairsOfColumn:
     """
 
     def __init__(self, slices: Mapping[int, slice], first: int, pairs: Sequence[_Table]) -> None:
-        mine = [table for table in pairs if table.columns[0] == first]
+        of_first = [table for table in pairs if table.columns[0] == first]
         self._first = slices[first]
-        self._later = _indices(slices, [table.columns[1] for table in mine])
-        self._measured = torch.cat([table.proportions for table in mine], 1)
-        self._weights = torch.cat([torch.full((table.proportions.shape[1],), table.weight) for table in mine])
+        self._later = _indices(slices, [table.columns[1] for table in of_first])
+        self._measured = torch.cat([table.proportions for table in of_first], 1)
+        self._weights = torch.cat([torch.full((table.proportions.shape[1],), table.weight) for table in of_first])
 
     def loss(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Return the loss of these tables and add its gradient by the values to `gradient`."""

@@ -101,31 +101,31 @@ def pair_prior(level: Resolution, independent: Floats, residual: Floats, varianc
     """
     noise = np.where(freedom > 0, variances, 0.0)
     scale = np.maximum(level.column_sums(independent * freedom), SMALLEST)
-    found = level.column_sums(residual**2 - noise * freedom) / scale
+    estimates = level.column_sums(residual**2 - noise * freedom) / scale
     errors = np.sqrt(2 * level.column_sums(noise**2 * freedom)) / scale
     is_finer = level.column_sums(freedom) > LEAST_FREEDOM
     upper = np.triu((errors > 0) & is_finer, 1)
-    tau = np.where(errors > 0, pooled(found, errors, upper), found)
+    tau = np.where(errors > 0, pooled(estimates, errors, upper), estimates)
     tau = np.where(is_finer, np.maximum(tau, 0.0), 0.0)
     np.fill_diagonal(tau, 0.0)
     return np.asarray(tau)
 
 
-def pooled(found: Floats, errors: Floats, is_used: Array) -> Floats:
+def pooled(estimates: Floats, errors: Floats, is_used: Array) -> Floats:
     """Return estimates drawn towards their mean: normal means with known errors (Efron and Morris 1975).
 
     Args:
-        found: estimates.
+        estimates: of any shape.
         errors: their standard deviations, the same shape.
         is_used: which of them the mean and the spread are taken from.
     """
     if is_used.sum() < FEWEST_POOLED:
-        return found
+        return estimates
     weights = 1 / errors[is_used] ** 2
-    mean = max(0.0, float(np.average(found[is_used], weights=weights)))
-    spread = float(np.average((found[is_used] - mean) ** 2 - errors[is_used] ** 2, weights=weights))
+    mean = max(0.0, float(np.average(estimates[is_used], weights=weights)))
+    spread = float(np.average((estimates[is_used] - mean) ** 2 - errors[is_used] ** 2, weights=weights))
     kept = max(spread, 0.0) / (max(spread, 0.0) + errors**2 + SMALLEST)
-    return np.asarray(mean + kept * (found - mean))
+    return np.asarray(mean + kept * (estimates - mean))
 
 
 def posterior_mean(level: Resolution, pair: Residuals, prior: Floats, coarser: tuple[Coarser, Floats] | None) -> Floats:

@@ -42,25 +42,25 @@ class ConceptMatch:
     below: int
 
 
-def ranked(text: str, found: Sequence[ConceptMatch]) -> list[ConceptMatch]:
+def ranked(text: str, matches: Sequence[ConceptMatch]) -> list[ConceptMatch]:
     """Return concepts, those first that a person most likely means: the name itself, then short names with more below.
 
     Args:
         text: what the person wrote.
-        found: concepts whose names hold all of its words.
+        matches: concepts whose names hold all of its words.
     """
     wanted = text.strip().casefold()
-    return sorted(found, key=lambda each: (each.name.casefold() != wanted, len(each.name), -each.below, each.concept))
+    return sorted(matches, key=lambda each: (each.name.casefold() != wanted, len(each.name), -each.below, each.concept))
 
 
-def feature_text(text: str, found: Sequence[ConceptMatch]) -> str:
+def feature_text(text: str, matches: Sequence[ConceptMatch]) -> str:
     """Return the `[[features]]` of the first of some ranked concepts, as TOML, with the others as comments.
 
     Args:
         text: what the person wrote.
-        found: the concepts, at least one.
+        matches: the concepts, at least one.
     """
-    first, *others = ranked(text, found)
+    first, *others = ranked(text, matches)
     domain = DOMAINS[first.omop_domain]
     lines = [f"# {_line(first)}"]
     if others:
@@ -78,9 +78,9 @@ def feature_text(text: str, found: Sequence[ConceptMatch]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(found: ConceptMatch) -> str:
-    name = "".join(mark if mark.isprintable() else " " for mark in found.name)
-    return f"{found.concept} {name} ({found.omop_domain.lower()}, {found.below} below)"
+def _line(match: ConceptMatch) -> str:
+    name = "".join(mark if mark.isprintable() else " " for mark in match.name)
+    return f"{match.concept} {name} ({match.omop_domain.lower()}, {match.below} below)"
 
 
 def _name(text: str) -> str:

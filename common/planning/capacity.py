@@ -32,7 +32,7 @@ def most_counted(study: Study, plan: Plan, phase: str) -> int:
     planned = plan.vector(phase)
     assert planned is not None, "a phase of the plan"
     rows = plan.largest_change(planned) * sum(most_rows(study, facts.name) for facts in study.hospitals)
-    noise = NOISE_REACH * sum(plan.sigma(mine, phase) for mine in plan.hospitals)
+    noise = NOISE_REACH * sum(plan.sigma(hospital_plan, phase) for hospital_plan in plan.hospitals)
     return rows + int(noise) + 1
 
 

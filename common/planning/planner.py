@@ -120,11 +120,11 @@ def _sampling(study: Study, hospital: HospitalFacts, *, is_synchronous: bool) ->
     `[training] batch` is what each hospital draws by itself; in synchronous training, what all draw together, at one
     rate.
     """
-    mine = study.training_rows(hospital)
-    rows = study.pooled_rows if is_synchronous else mine
+    own_rows = study.training_rows(hospital)
+    rows = study.pooled_rows if is_synchronous else own_rows
     batch = _batch(study, rows)
     rate = min(batch / rows, MAX_SAMPLE_RATE)
-    return (math.ceil(rate * mine) if is_synchronous else batch), rate
+    return (math.ceil(rate * own_rows) if is_synchronous else batch), rate
 
 
 def _batch(study: Study, rows: int) -> int:

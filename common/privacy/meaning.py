@@ -120,13 +120,13 @@ def group_epsilon(events: Iterable[Event], delta: float, size: int) -> float:
         return math.inf
     deltas = _deltas(merged)
     rates = np.exp(np.arange(math.log(LEAST_RATE), 0.0, math.log(GRID_RATIO)))
-    found = np.append(rates[1:], 1.0)  # the upper end of each cell of the grid, where g is largest
+    true_positive_rates = np.append(rates[1:], 1.0)  # the upper end of each cell of the grid, where g is largest
     for _ in range(size):
-        found = _best_test(found, deltas)
-    if found[0] > delta:  # rates below the grid may cost more
+        true_positive_rates = _best_test(true_positive_rates, deltas)
+    if true_positive_rates[0] > delta:  # rates below the grid may cost more
         return math.inf
     with np.errstate(divide="ignore", invalid="ignore"):
-        losses = np.log((found - delta) / rates)
+        losses = np.log((true_positive_rates - delta) / rates)
     return float(np.nanmax(np.append(losses, 0.0)))
 
 

@@ -185,7 +185,7 @@ def own_mask_key(seed: int, context: Context, roster: str) -> bytes:
     return _derive(shamir.to_bytes(seed), context.text("own mask", roster=roster))
 
 
-def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Context, roster: str) -> bytes:
+def pair_mask_key(private_key: int, public_key: bytes, names: tuple[str, str], context: Context, roster: str) -> bytes:
     """Return the key of the stream that two hospitals share.
 
     Their names are part of it: X25519 has several public keys for one secret, so a colluder can advertise another
@@ -193,8 +193,8 @@ def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Con
     them.
 
     Args:
-        mine: private key of one of them.
-        theirs: public key of the other.
+        private_key: private key of one of them.
+        public_key: public key of the other.
         names: names of both hospitals, in any order.
         context: context of the masked vector.
         roster: digest of all advertised keys.
@@ -206,7 +206,9 @@ def pair_mask_key(mine: int, theirs: bytes, names: tuple[str, str], context: Con
         MaskingError: the public key is one of the few that agree on zeros with every other.
     """
     first, second = sorted(names)
-    return _derive(_agree(mine, theirs), context.text("pair mask", roster=roster, first=first, second=second))
+    return _derive(
+        _agree(private_key, public_key), context.text("pair mask", roster=roster, first=first, second=second)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,35 +232,35 @@ class Envelope:
         return self.context.text("encrypted shares", sender=self.sender, receiver=self.receiver, roster=self.roster)
 
 
-def encrypt(content: bytes, mine: int, theirs: bytes, envelope: Envelope) -> bytes:
+def encrypt(content: bytes, private_key: int, public_key: bytes, envelope: Envelope) -> bytes:
     """Return the content, encrypted for one hospital.
 
     Args:
         content: plain bytes.
-        mine: private key of the sender.
-        theirs: public key of the receiver.
+        private_key: private key of the sender.
+        public_key: public key of the receiver.
         envelope: names both.
 
     Raises:
         MaskingError: as for `pair_mask_key`.
     """
-    key = _derive(_agree(mine, theirs), envelope.text)
+    key = _derive(_agree(private_key, public_key), envelope.text)
     return ChaCha20Poly1305(key).encrypt(bytes(12), content, envelope.text)
 
 
-def decrypt(encrypted: bytes, mine: int, theirs: bytes, envelope: Envelope) -> bytes:
+def decrypt(encrypted: bytes, private_key: int, public_key: bytes, envelope: Envelope) -> bytes:
     """Return the content that `encrypt` was given.
 
     Args:
         encrypted: the encrypted bytes.
-        mine: private key of the receiver.
-        theirs: public key of the sender.
+        private_key: private key of the receiver.
+        public_key: public key of the sender.
         envelope: names both.
 
     Raises:
         MaskingError: it was altered, or made for another envelope.
     """
-    key = _derive(_agree(mine, theirs), envelope.text)
+    key = _derive(_agree(private_key, public_key), envelope.text)
     try:
         return ChaCha20Poly1305(key).decrypt(bytes(12), encrypted, envelope.text)
     except InvalidTag:
@@ -267,10 +269,10 @@ def decrypt(encrypted: bytes, mine: int, theirs: bytes, envelope: Envelope) -> b
         ) from None
 
 
-def _agree(mine: int, theirs: bytes) -> bytes:
-    private = X25519PrivateKey.from_private_bytes(mine.to_bytes(KEY_BYTES, "little"))
+def _agree(private_key: int, public_key: bytes) -> bytes:
+    private = X25519PrivateKey.from_private_bytes(private_key.to_bytes(KEY_BYTES, "little"))
     try:
-        return private.exchange(X25519PublicKey.from_public_bytes(theirs))
+        return private.exchange(X25519PublicKey.from_public_bytes(public_key))
     except ValueError:  # RFC 7748, section 6.1: the secret would be all zeros, whatever the private key
         raise MaskingError("an advertised key agrees on nothing secret") from None
 

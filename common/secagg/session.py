@@ -139,7 +139,7 @@ class Session:
         Raises:
             MaskingError: there are keys that their hospitals did not sign for this context, or too few hospitals.
         """
-        mine = self._enter(SessionStep.SHARED)
+        secrets = self._enter(SessionStep.SHARED)
         self._roster = {advertised.hospital: advertised for advertised in roster}
         self._require(len(self._roster) == len(roster), "a hospital is on the roster twice")
         self._require(self._roster.get(self.name) == self.advertisement, "the roster does not hold this hospital's key")
@@ -155,13 +155,13 @@ class Session:
         self._require_enough(self._roster, "advertised keys")
         self._digest = roster_digest(self.context, self._roster.values())
         points = {name: self.terms.point(name) for name in self._roster}
-        seeds = shamir.split(mine.seed, self.terms.threshold, list(points.values()))
-        masks = shamir.split(mine.mask, self.terms.threshold, list(points.values()))
+        seeds = shamir.split(secrets.seed, self.terms.threshold, list(points.values()))
+        masks = shamir.split(secrets.mask, self.terms.threshold, list(points.values()))
         shares = {name: Held(seeds[point], masks[point]) for name, point in points.items()}
         self._held, self.peers = {self.name: shares.pop(self.name)}, tuple(sorted(shares))
         self.step = SessionStep.SHARED
         return {
-            name: encrypt(held.to_bytes(), mine.box, self._roster[name].box, self._envelope(self.name, name))
+            name: encrypt(held.to_bytes(), secrets.box, self._roster[name].box, self._envelope(self.name, name))
             for name, held in shares.items()
         }
 
@@ -175,11 +175,11 @@ class Session:
         Raises:
             MaskingError: shares were not made for this hospital, context and roster, or come from too few hospitals.
         """
-        mine = self._enter(SessionStep.RECEIVED)
+        secrets = self._enter(SessionStep.RECEIVED)
         self._require(self.name not in encrypted, "there are shares from this hospital to itself")
         for name, content in encrypted.items():
             self._require(name in self._roster, "there are shares from a hospital that advertised no key")
-            opened = decrypt(content, mine.box, self._roster[name].box, self._envelope(name, self.name))
+            opened = decrypt(content, secrets.box, self._roster[name].box, self._envelope(name, self.name))
             self._held[name] = Held.from_bytes(opened, name)
         self._require_enough(self._held, "shared their secrets")
         self.sharers = tuple(sorted(self._held))
@@ -191,12 +191,14 @@ class Session:
 
         Of two hospitals, the first in the order of names adds the stream that they share, the second subtracts it.
         """
-        mine = self._enter(SessionStep.MASKED)
+        secrets = self._enter(SessionStep.MASKED)
         masked = to_words(vector)
-        masked += stream(own_mask_key(mine.seed, self.context, self._digest), len(masked))
+        masked += stream(own_mask_key(secrets.seed, self.context, self._digest), len(masked))
         for name in self._held:
             if name != self.name:
-                key = pair_mask_key(mine.mask, self._roster[name].mask, (self.name, name), self.context, self._digest)
+                key = pair_mask_key(
+                    secrets.mask, self._roster[name].mask, (self.name, name), self.context, self._digest
+                )
                 if self.name < name:
                     masked += stream(key, len(masked))
                 else:

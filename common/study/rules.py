@@ -88,13 +88,13 @@ def _path(rules: Sequence[Rule], start: str, end: str) -> list[Rule] | None:
     reached: dict[str, list[Rule]] = {start: []}
     waiting = [start]
     while waiting:
-        here = waiting.pop(0)
-        if here == end:
-            return reached[here]
+        column = waiting.pop(0)
+        if column == end:
+            return reached[column]
         for rule in rules:
             low, high = rule.ascending
-            if low == here and high not in reached:
-                reached[high] = [*reached[here], rule]
+            if low == column and high not in reached:
+                reached[high] = [*reached[column], rule]
                 waiting.append(high)
     return None
 

@@ -85,10 +85,10 @@ def read_omop(extraction: Extraction, reading: Reading, *, notices: list[str] | 
             return list(connection.execution_options(no_parameters=True).exec_driver_sql(query).fetchall())
 
         _check_tables(ask, extraction)
-        found = check_database(ask, extraction)
+        findings = check_database(ask, extraction)
         part = _joined(([tuple(row) for row in ask(text.sql)] for text in queries(extraction)), extraction)
     if notices is not None:
-        notices += found
+        notices += findings
     return part
 
 

@@ -64,9 +64,9 @@ def attack_steps(
         canaries: number of canaries.
     """
     plan = make_plan(study)
-    grid, mine = plan.quantization, plan.of(HOSPITAL)
+    grid, hospital_plan = plan.quantization, plan.of(HOSPITAL)
     assert grid is not None, "a study of synchronous steps"
-    assert mine is not None, "a study that lists the hospital"
+    assert hospital_plan is not None, "a study that lists the hospital"
     is_member = coins.random(canaries) < 0.5
     records, public = canary_records(study, is_member), run_without_counts(study, plan)
     shapes = layer_shapes(sum(public.encoder.sizes), study.adversarial.hidden)
@@ -82,6 +82,6 @@ def attack_steps(
             gradient = run.answer(request, sum(map(math.prod, shapes.values())))
             sums = -gradient[:width].reshape(len(COLUMNS), -1).sum(0) / own
             x = sums[:canaries] - sums[canaries + 1 : canaries + DECOYS].mean()
-            total += log_ratio(x, multiplier, mine.sample_rate)
+            total += log_ratio(x, multiplier, hospital_plan.sample_rate)
         events = run.events
     return Scores(total[is_member], total[~is_member]), events

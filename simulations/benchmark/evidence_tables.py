@@ -103,8 +103,8 @@ def shared_noise(results: pd.DataFrame) -> str:
 
 def federated_gap(results: pd.DataFrame) -> str:
     """Render federated minus centralized on the published tables."""
-    mine = results[results.table.isin(EVIDENCE) & results.arm.isin(ARM_LABELS)]
-    return gap_table(gaps(mine), _plain(ARM_LABELS) | TABLE_LABELS)
+    published = results[results.table.isin(EVIDENCE) & results.arm.isin(ARM_LABELS)]
+    return gap_table(gaps(published), _plain(ARM_LABELS) | TABLE_LABELS)
 
 
 def cost(results: pd.DataFrame) -> str:
@@ -133,15 +133,15 @@ def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tu
         these measures and the number of seeds that both arms have; None if there is no such seed. A rival without a
         budget is compared at every epsilon.
     """
-    mine = results[(results.table == table) & (results.arm == CENTRAL) & (results.epsilon == epsilon)]
-    theirs = results[(results.table == table) & (results.arm == rival) & results.epsilon.isin([epsilon, 0.0])]
-    ours, other = (part.set_index("seed")[list(COMPARED)] for part in (mine, theirs))
-    seeds = sorted(set(ours.index) & set(other.index))
+    central = results[(results.table == table) & (results.arm == CENTRAL) & (results.epsilon == epsilon)]
+    rivals = results[(results.table == table) & (results.arm == rival) & results.epsilon.isin([epsilon, 0.0])]
+    central_scores, rival_scores = (part.set_index("seed")[list(COMPARED)] for part in (central, rivals))
+    seeds = sorted(set(central_scores.index) & set(rival_scores.index))
     if not seeds:
         return None
     best = pd.Series({name: CORE_MEASURES[name].best for name in COMPARED})
-    errors, theirs_errors = ((part.loc[seeds] - best).abs().mean() for part in (ours, other))
-    return tuple(name for name in COMPARED if errors[name] >= theirs_errors[name]), len(seeds)
+    errors, rival_errors = ((part.loc[seeds] - best).abs().mean() for part in (central_scores, rival_scores))
+    return tuple(name for name in COMPARED if errors[name] >= rival_errors[name]), len(seeds)
 
 
 Lost = Sequence[tuple[tuple[str, ...], int] | None]

@@ -95,10 +95,10 @@ def gap_table(all_gaps: Sequence[Gap], labels: Labels = NO_LABELS) -> str:
     lines = [["table", "arm", "epsilon", "seeds", *(HEADINGS[name] for name in COMPARED)]]
     row_keys = dict.fromkeys((gap.table, gap.arm, gap.epsilon) for gap in all_gaps)
     for table, arm, epsilon in row_keys:
-        mine = {gap.metric: gap for gap in all_gaps if (gap.table, gap.arm, gap.epsilon) == (table, arm, epsilon)}
-        seeds = max(gap.mean.seeds for gap in mine.values())
+        gap_of = {gap.metric: gap for gap in all_gaps if (gap.table, gap.arm, gap.epsilon) == (table, arm, epsilon)}
+        seeds = max(gap.mean.seeds for gap in gap_of.values())
         key_cells = [labels.get(table, table), label_of(arm, labels), f"{epsilon:g}", str(seeds)]
-        lines.append([*key_cells, *(_gap(mine.get(name)) for name in COMPARED)])
+        lines.append([*key_cells, *(_gap(gap_of.get(name)) for name in COMPARED)])
     return (
         f"{table_of(lines)}\n\nPaired by split seed. In brackets: p of Student's two-sided paired t-test against no "
         "gap, not corrected for multiple tests. Negative is better for TVD and C2ST, positive for AUROC."

@@ -192,9 +192,9 @@ def python_with(package: str, environment: Path | None) -> Path:
     return python
 
 
-def _decoded(made: pd.DataFrame, encoder: Encoder, rng: np.random.Generator) -> pd.DataFrame:
+def _decoded(drawn: pd.DataFrame, encoder: Encoder, rng: np.random.Generator) -> pd.DataFrame:
     """Return the values of a peer's codes."""
-    codes = made.to_numpy(dtype=np.int64)
+    codes = drawn.to_numpy(dtype=np.int64)
     if codes.shape[1] != len(encoder.sizes) or (codes < 0).any() or (codes >= np.array(encoder.sizes)).any():
         raise PeerFailed("it returned codes outside its grid")
     return encoder.decode(codes.astype(np.int16), rng)
@@ -286,14 +286,14 @@ def _without_gaps(rows: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, lis
     return pd.DataFrame(columns), discrete
 
 
-def _with_gaps(made: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+def _with_gaps(drawn: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Undo `_without_gaps` and conform every value."""
     columns: dict[str, pd.Series] = {}
     for column in schema.each():
-        values = made[column.name]
+        values = drawn[column.name]
         if column.grid is not None:
             if column.missing:
-                values = values.mask(made[column.name + GAP] == "yes")
+                values = values.mask(drawn[column.name + GAP] == "yes")
             columns[column.name] = values
         else:
             columns[column.name] = values.map(lambda label: None if label == "missing" else label[1:])

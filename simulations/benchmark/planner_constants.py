@@ -45,8 +45,8 @@ def leave_one_out(results: pd.DataFrame, source: Path) -> str:
     for table in by_table.index:
         others = by_table.drop(index=[table]).mean()
         best = str(others.idxmax()) if others.max() > 0 else "central"
-        there, here = np.expm1([others[best], by_table.loc[table, best]]) if best != "central" else (0.0, 0.0)
-        lines.append(f"{table}: the others choose {best} (gain {there:+.1%}); here it gains {here:+.1%}")
+        expected, achieved = np.expm1([others[best], by_table.loc[table, best]]) if best != "central" else (0.0, 0.0)
+        lines.append(f"{table}: the others choose {best} (gain {expected:+.1%}); here it gains {achieved:+.1%}")
     return "\n".join(lines)
 
 

@@ -85,14 +85,14 @@ class ResultsFile:
     def cases(self) -> set[Case]:
         return {_case_of(row) for row in self._rows}
 
-    def keep(self, case: Case, found: dict[str, Any]) -> None:
+    def keep(self, case: Case, answer: dict[str, Any]) -> None:
         """Add a finished case; the complete file is on the disk when this returns.
 
         Raises:
             StudyError: the file holds cases of this table at another delta, which no mean may mix.
         """
-        self._refuse_another_delta(case, found.get("delta"))
-        row = {"table": case.table, "arm": case.arm, "epsilon": case.epsilon, "seed": case.seed} | found
+        self._refuse_another_delta(case, answer.get("delta"))
+        row = {"table": case.table, "arm": case.arm, "epsilon": case.epsilon, "seed": case.seed} | answer
         self._rows.append({name: row.get(name) for name in self._columns})
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, extrasaction="ignore", lineterminator="\n")

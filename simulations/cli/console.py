@@ -257,18 +257,18 @@ def show_plan(study: Study) -> None:
     for heading in ("declared rows", "epsilon", *vectors, "noise multiplier", "batch", "steps"):
         # Where the terminal is narrow, long names fold; no number is cut.
         table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
-    for mine in plan.hospitals:
-        facts = study.hospital(mine.hospital)
+    for hospital_plan in plan.hospitals:
+        facts = study.hospital(hospital_plan.hospital)
         assert facts is not None, "the plan is made from the study's hospitals"
-        cost = accountant.epsilon(plan.events(mine), plan.delta)
+        cost = accountant.epsilon(plan.events(hospital_plan), plan.delta)
         table.add_row(
-            mine.hospital,
+            hospital_plan.hospital,
             str(facts.declared_rows),
             f"{cost:.3f}",
-            *(f"{sigma:.1f}" for sigma in mine.sigmas),
-            f"{mine.noise_multiplier:.2f}" if plan.rounds else "-",
-            str(mine.batch) if plan.rounds else "-",
-            str(plan.rounds * mine.steps),
+            *(f"{sigma:.1f}" for sigma in hospital_plan.sigmas),
+            f"{hospital_plan.noise_multiplier:.2f}" if plan.rounds else "-",
+            str(hospital_plan.batch) if plan.rounds else "-",
+            str(plan.rounds * hospital_plan.steps),
         )
     out_console.print(table)
     for sentence in explain(choose(study)):

@@ -51,16 +51,16 @@ def _cohort(site: Path, run_id: str) -> Cohort:
     from common.dossier.facts import Cohort
     from common.ledger.ledger import Ledger
 
-    here = read_site(site)
-    history = Ledger.view(here.ledger)
-    budget = here.budget(history)
+    config = read_site(site)
+    history = Ledger.view(config.ledger)
+    budget = config.budget(history)
     return Cohort(
-        here.name,
+        config.name,
         budget.now,
         budget.limit,
         budget.delta,
         len(history.entries),
         history.head.head,
-        tuple(decision.words for decision in here.approvals.of(run_id)),
+        tuple(decision.words for decision in config.approvals.of(run_id)),
         history.table(run_id) if run_id in history.runs() else "",
     )

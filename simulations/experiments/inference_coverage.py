@@ -170,7 +170,7 @@ def table_one_coverage(population: Population, by: str, runs: range, naive: int)
         runs: seeds of the runs.
         naive: in how many runs a model is fitted.
     """
-    ours, theirs = CoverageTally(), CoverageTally()
+    of_counts, of_model = CoverageTally(), CoverageTally()
     groups = {OVERALL: population.frame}
     for seed in runs:
         _, public = population.draw(seed)
@@ -181,16 +181,18 @@ def table_one_coverage(population: Population, by: str, runs: range, naive: int)
             for name, cell in zip(table.groups, row.cells, strict=True):
                 if not cell.is_suppressed:
                     key = (row.statistic, row.variable, row.level, name)
-                    ours.note(key, truth_of(groups[name], row), cell.interval.low, cell.interval.high)
+                    of_counts.note(key, truth_of(groups[name], row), cell.interval.low, cell.interval.high)
         if seed - runs.start < naive:
             drawn = population.synthetic(public, seed)
             for row in rows:
                 for name in table.groups:
                     part = drawn if name == OVERALL else drawn[drawn[by] == name]
                     low, high = naive_interval(part, row)
-                    theirs.note((row.statistic, row.variable, row.level, name), truth_of(groups[name], row), low, high)
-    yield "fedsynth table1", ours
-    yield "naive: synthetic rows as patients", theirs
+                    of_model.note(
+                        (row.statistic, row.variable, row.level, name), truth_of(groups[name], row), low, high
+                    )
+    yield "fedsynth table1", of_counts
+    yield "naive: synthetic rows as patients", of_model
 
 
 def survival_coverage(
@@ -204,7 +206,7 @@ def survival_coverage(
         runs: seeds of the runs.
         naive: in how many runs a model is fitted.
     """
-    ours, theirs = CoverageTally(), CoverageTally()
+    of_counts, of_model = CoverageTally(), CoverageTally()
     assert outcome.by is not None, "the study counts the groups"
     for seed in runs:
         _, public = population.draw(seed)
@@ -218,18 +220,18 @@ def survival_coverage(
             for number, point in enumerate(curve.points):
                 kind = "curve" if curve.group == OVERALL else "curve by group"
                 key = (kind, f"{curve.group} {number + 1}")
-                ours.note(key, truth[number], point.survival.low, point.survival.high)
+                of_counts.note(key, truth[number], point.survival.low, point.survival.high)
             if drawn is not None:
                 part = drawn if curve.group == OVERALL else _group(drawn, outcome.by, curve.group)
                 value, deviation = greenwood(part, curves, times)
                 for number in range(len(times)):
                     reach = normal_quantile(LEVEL) * deviation[number]
                     key = (kind, f"{curve.group} {number + 1}")
-                    theirs.note(key, truth[number], value[number] - reach, value[number] + reach)
+                    of_model.note(key, truth[number], value[number] - reach, value[number] + reach)
         if population.shuffled is not None and curves.log_rank is not None:
-            ours.hits["log-rank p at least .05", ""].append(float(curves.log_rank.p_value >= ALPHA))
-    yield "fedsynth survival", ours
-    yield "naive: synthetic rows as patients", theirs
+            of_counts.hits["log-rank p at least .05", ""].append(float(curves.log_rank.p_value >= ALPHA))
+    yield "fedsynth survival", of_counts
+    yield "naive: synthetic rows as patients", of_model
 
 
 def _group(frame: pd.DataFrame, by: str, label: str) -> pd.DataFrame:

@@ -31,9 +31,9 @@ def charges_of(study: Study, plan: Plan, name: str, ledger: History, run_id: str
         ledger: ledger of the hospital, with all its runs.
         run_id: identifier of the run.
     """
-    facts, mine = study.hospital(name), plan.of(name)
+    facts, hospital_plan = study.hospital(name), plan.of(name)
     assert facts is not None, "a hospital outside the study"
-    assert mine is not None, "a hospital outside the plan"
+    assert hospital_plan is not None, "a hospital outside the plan"
     delta, every_line = study.privacy.delta, ledger.lines()
     lines = [line for line in every_line if line.slot.run_id == run_id]
     events = [line.event for line in lines]
@@ -44,16 +44,16 @@ def charges_of(study: Study, plan: Plan, name: str, ledger: History, run_id: str
         "epsilon_of_all_runs": _finite(accountant.epsilon([line.event for line in every_line], delta)),
         "delta": delta,
         "released": _released(lines, plan),
-    } | _planned(plan, mine)
+    } | _planned(plan, hospital_plan)
 
 
-def _planned(plan: Plan, mine: HospitalPlan) -> dict[str, Any]:
+def _planned(plan: Plan, hospital_plan: HospitalPlan) -> dict[str, Any]:
     """Return the noise of one hospital as planned."""
     return {
-        "sigmas": {phase.name: sigma for phase, sigma in zip(plan.vectors, mine.sigmas, strict=True)},
-        "noise_multiplier": mine.noise_multiplier,
-        "sample_rate": mine.sample_rate,
-        "steps": plan.rounds * mine.steps,
+        "sigmas": {phase.name: sigma for phase, sigma in zip(plan.vectors, hospital_plan.sigmas, strict=True)},
+        "noise_multiplier": hospital_plan.noise_multiplier,
+        "sample_rate": hospital_plan.sample_rate,
+        "steps": plan.rounds * hospital_plan.steps,
     }
 
 

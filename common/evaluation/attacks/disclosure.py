@@ -61,11 +61,11 @@ def _infer(setup: AttackSetup, attacker: AttackerTable, targets: NumericCells) -
     points = attacker.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
     for secret in range(columns):
-        mine = np.flatnonzero(secrets == secret)
-        if not len(mine):
+        tried = np.flatnonzero(secrets == secret)
+        if not len(tried):
             continue
-        found = attacker.closest_in(np.delete(np.arange(columns), secret), points[mine])
-        hits[mine] = _is_right(setup, secret, attacker.cells.values[found, secret], targets.values[mine, secret])
+        closest = attacker.closest_in(np.delete(np.arange(columns), secret), points[tried])
+        hits[tried] = _is_right(setup, secret, attacker.cells.values[closest, secret], targets.values[tried, secret])
     return hits
 
 
@@ -91,11 +91,11 @@ def _link(setup: AttackSetup, attacker: AttackerTable, targets: NumericCells) ->
     points = attacker.embedding.points(targets)
     hits = np.zeros(len(targets), dtype=bool)
     for split in range(SPLITS):
-        mine = np.arange(split, len(targets), SPLITS)
+        tried = np.arange(split, len(targets), SPLITS)
         order = setup.rng("split", str(split)).permutation(columns)
         halves = order[: columns // 2], order[columns // 2 :]
-        first, second = (attacker.closest_in(half, points[mine]) for half in halves)
-        hits[mine] = first == second
+        first, second = (attacker.closest_in(half, points[tried]) for half in halves)
+        hits[tried] = first == second
     return hits
 
 
@@ -112,15 +112,15 @@ def _single_out_by_value(setup: AttackSetup, attacker: AttackerTable, targets: N
     hits = np.zeros(len(targets), dtype=bool)
     for index, column in enumerate(setup.schema.each()):
         real = np.concatenate([setup.train.values[:, index], setup.control.values[:, index]])
-        table, pool, mine = (
+        table, pool, targeted = (
             _no_missing(values) for values in (attacker.cells.values[:, index], real, targets.values[:, index])
         )
-        hits |= _is_alone(mine, _rare(table), pool)
+        hits |= _is_alone(targeted, _rare(table), pool)
         if column.grid is not None:
             present = table[table != MISSING_NUMBER]
             for sign in (1.0, -1.0):
                 if len(present):
-                    hits |= _is_extreme(sign, mine, present, pool)
+                    hits |= _is_extreme(sign, targeted, present, pool)
     return hits
 
 
@@ -138,16 +138,16 @@ def _rare(table: Floats) -> Floats:
     return distinct[counts <= RARE]
 
 
-def _is_alone(mine: Floats, offered: Floats, pool: Floats) -> Flags:
+def _is_alone(targeted: Floats, offered: Floats, pool: Floats) -> Flags:
     """Return which targets have an offered value that no other row of the pool has; the pool includes the targets."""
     distinct, counts = np.unique(pool, return_counts=True)
-    return np.asarray(np.isin(mine, offered) & (counts[np.searchsorted(distinct, mine)] == 1))
+    return np.asarray(np.isin(targeted, offered) & (counts[np.searchsorted(distinct, targeted)] == 1))
 
 
-def _is_extreme(sign: float, mine: Floats, present: Floats, pool: Floats) -> Flags:
+def _is_extreme(sign: float, targeted: Floats, present: Floats, pool: Floats) -> Flags:
     """Return which targets are alone at or beyond the extreme of the attacker's table; `sign` is 1 for the largest."""
     limit = (sign * present).max()
-    is_beyond = (mine != MISSING_NUMBER) & (sign * mine >= limit)
+    is_beyond = (targeted != MISSING_NUMBER) & (sign * targeted >= limit)
     return np.asarray(is_beyond & (((pool != MISSING_NUMBER) & (sign * pool >= limit)).sum() == 1))
 
 
@@ -162,14 +162,14 @@ def single_out_by_combination(setup: AttackSetup) -> Outcome:
 
 def _single_out_by_combination(setup: AttackSetup, attacker: AttackerTable, targets: NumericCells) -> Flags:
     real = NumericCells(np.concatenate([setup.train.values, setup.control.values]))
-    table, pool, mine = (_binned(cells, attacker) for cells in (attacker.cells, real, targets))
+    table, pool, target_bins = (_binned(cells, attacker) for cells in (attacker.cells, real, targets))
     size = _columns_needed(table, setup)
     hits = np.zeros(len(targets), dtype=bool)
     for index in range(COLUMN_SETS):
         chosen = setup.rng("columns", str(index)).permutation(table.shape[1])[:size]
         tried = np.arange(index, len(targets), COLUMN_SETS)
-        ours, theirs, targeted = _numbered(table[:, chosen], pool[:, chosen], mine[tried][:, chosen])
-        hits[tried] = _is_alone(targeted, _rare(ours), theirs)
+        of_table, of_pool, targeted = _numbered(table[:, chosen], pool[:, chosen], target_bins[tried][:, chosen])
+        hits[tried] = _is_alone(targeted, _rare(of_table), of_pool)
     return hits
 
 

@@ -175,16 +175,16 @@ def _closest(queries: Floats, points: Floats, order: Floats) -> tuple[Integers, 
     """
     nearest, least = np.zeros(len(queries), dtype=np.int64), np.full(len(queries), np.inf)
     for first in range(0, len(queries), TILE[0]):
-        here = slice(first, first + TILE[0])
-        doubled = -2 * queries[here]
+        block_rows = slice(first, first + TILE[0])
+        doubled = -2 * queries[block_rows]
         for start in range(0, len(points), TILE[1]):
             squared = doubled @ points[start : start + TILE[1]].T
             squared += order[start : start + TILE[1]]
             indices = squared.argmin(axis=1)
             squares = squared[np.arange(len(squared)), indices]
-            is_closer = squares < least[here]
-            nearest[here] = np.where(is_closer, start + indices, nearest[here])
-            least[here] = np.where(is_closer, squares, least[here])
+            is_closer = squares < least[block_rows]
+            nearest[block_rows] = np.where(is_closer, start + indices, nearest[block_rows])
+            least[block_rows] = np.where(is_closer, squares, least[block_rows])
     return nearest, least
 
 
@@ -199,9 +199,9 @@ def _kth_closest(queries: Floats, points: Floats, order: Floats, *, neighbor: in
     block = max(1, TILE[0] * TILE[1] // len(points))
     nearest, squares = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
     for start in range(0, len(queries), block):
-        here = slice(start, start + block)
-        squared = (-2 * queries[here]) @ points.T
+        block_rows = slice(start, start + block)
+        squared = (-2 * queries[block_rows]) @ points.T
         squared += order
         indices = np.argpartition(squared, neighbor - 1, axis=1)[:, neighbor - 1]
-        nearest[here], squares[here] = indices, squared[np.arange(len(squared)), indices]
+        nearest[block_rows], squares[block_rows] = indices, squared[np.arange(len(squared)), indices]
     return nearest, squares

@@ -98,34 +98,38 @@ def measure_groups_of_tables(measure: TableMeasure, data: EvaluationData, name: 
         group: (np.flatnonzero(real == index), np.flatnonzero(synthetic == index)) for index, group in enumerate(names)
     }
     small = [
-        _too_small(group, min(len(ours), len(theirs)), "training rows" if len(ours) < FEWEST_ROWS else "synthetic rows")
-        for group, (ours, theirs) in members.items()
-        if len(ours) and min(len(ours), len(theirs)) < FEWEST_ROWS
+        _too_small(
+            group,
+            min(len(real_rows), len(synthetic_rows)),
+            "training rows" if len(real_rows) < FEWEST_ROWS else "synthetic rows",
+        )
+        for group, (real_rows, synthetic_rows) in members.items()
+        if len(real_rows) and min(len(real_rows), len(synthetic_rows)) < FEWEST_ROWS
     ]
     large = {group: rows for group, rows in members.items() if min(map(len, rows)) >= FEWEST_ROWS}
     half = min((min(map(len, rows)) for rows in large.values()), default=0) // 2
     half = min(half, MOST_DRAWN)
     beyond, plain = dict[str, GroupResamples](), dict[str, GroupResamples]()
-    for group, (ours, theirs) in large.items():
+    for group, (real_rows, synthetic_rows) in large.items():
         rng = np.random.default_rng(seed_for(seed, group))
-        distances, floors = _draw_distances(measure, ours, theirs, half, rng)
+        distances, floors = _draw_distances(measure, real_rows, synthetic_rows, half, rng)
         if len(distances) < 2:
             small.append(f"{group}: {measure.title} is not defined")
             continue
-        noise, rows = rng.standard_normal(GROUP_RESAMPLES), min(len(ours), len(theirs))
+        noise, rows = rng.standard_normal(GROUP_RESAMPLES), min(len(real_rows), len(synthetic_rows))
         beyond[group] = _spread_over(distances - floors, noise, half, rows)
         plain[group] = _spread_over(distances, noise, half, rows)
     return GroupValues(beyond, plain, tuple(small))
 
 
 def _draw_distances(
-    measure: TableMeasure, ours: Integers, theirs: Integers, half: int, rng: np.random.Generator
+    measure: TableMeasure, real_rows: Integers, synthetic_rows: Integers, half: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Return distances and floors of `DRAWS` draws, without undefined ones; shape (draws,)."""
     pairs = []
     for _ in range(DRAWS):
-        first, second = np.split(rng.choice(ours, 2 * half, replace=False), 2)
-        pair = measure.measure(first, rng.choice(theirs, half, replace=False)), measure.floor(first, second)
+        first, second = np.split(rng.choice(real_rows, 2 * half, replace=False), 2)
+        pair = measure.measure(first, rng.choice(synthetic_rows, half, replace=False)), measure.floor(first, second)
         if pair[0] is not None and pair[1] is not None:
             pairs.append(pair)
     values = np.array(pairs, dtype=np.float64).reshape(-1, 2)

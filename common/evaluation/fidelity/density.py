@@ -115,16 +115,16 @@ def _distances_to_neighbors(points: Floats) -> Floats:
 
 def _compare(centers: Floats, radii: Floats, synthetic: Floats) -> tuple[Estimate, Estimate]:
     """Return coverage and density, with resamples of both sides; radii stay those of the centers as they are."""
-    ours, theirs = (
+    center_weights, synthetic_weights = (
         np.vstack([np.ones(len(side)), resamples(len(side), RESAMPLES, name)])
         for side, name in ((centers, "anchors"), (synthetic, "made"))
     )
     covered, crowds = np.zeros(1 + RESAMPLES), np.zeros(1 + RESAMPLES)
     for start in range(0, len(centers), BLOCK):
-        here = slice(start, start + BLOCK)
-        inside = (_squared(centers[here], synthetic) <= radii[here, None]).astype(np.float64) @ theirs.T
-        covered += (ours[:, here].T * (inside > 0)).sum(axis=0)
-        crowds += (ours[:, here].T * inside).sum(axis=0)
+        block = slice(start, start + BLOCK)
+        inside = (_squared(centers[block], synthetic) <= radii[block, None]).astype(np.float64) @ synthetic_weights.T
+        covered += (center_weights[:, block].T * (inside > 0)).sum(axis=0)
+        crowds += (center_weights[:, block].T * inside).sum(axis=0)
     covered, crowds = covered / len(centers), crowds / len(synthetic) / NEIGHBORS
     return (
         measured(float(covered[0]), covered[1:], len(centers), within=(0, 1)),

@@ -59,12 +59,12 @@ def number_distances(real: Floats, synthetic: Floats, span: float, drawn: Resamp
         span: length of the declared range, in the column's unit.
         drawn: resamples of both tables.
     """
-    here, there = (int(np.count_nonzero(~np.isnan(side))) for side in (real, synthetic))
-    if not here or not there:
+    known_real, known_synthetic = (int(np.count_nonzero(~np.isnan(side))) for side in (real, synthetic))
+    if not known_real or not known_synthetic:
         return certain(1.0, 0), certain(1.0, 0)
     ks, moved = _gaps(real, synthetic, (np.ones((1, len(real))), np.ones((1, len(synthetic)))))
     some_ks, some_moved = _gaps(real[drawn.rows[0]], synthetic[drawn.rows[1]], drawn.weights)
-    size, narrowed = min(here, there), drawn.narrowed
+    size, narrowed = min(known_real, known_synthetic), drawn.narrowed
     return (
         measured(ks[0], some_ks, size, within=(0, 1), narrowed=narrowed),
         measured(moved[0] / span, some_moved / span, size, within=(0, np.inf), narrowed=narrowed),
@@ -76,15 +76,15 @@ def _gaps(real: Floats, synthetic: Floats, weights: tuple[Floats, Floats]) -> tu
 
     NaN where a side has no value.
     """
-    here, there = ~np.isnan(real), ~np.isnan(synthetic)
-    if not here.any() or not there.any():
+    is_known_real, is_known_synthetic = ~np.isnan(real), ~np.isnan(synthetic)
+    if not is_known_real.any() or not is_known_synthetic.any():
         return np.full(len(weights[0]), np.nan), np.full(len(weights[0]), np.nan)
-    values = np.concatenate([real[here], synthetic[there]])
+    values = np.concatenate([real[is_known_real], synthetic[is_known_synthetic]])
     order = np.argsort(values, kind="stable")
     places, first = np.unique(values[order], return_index=True)
-    ours = weights[0][:, here], np.zeros((len(weights[0]), int(there.sum())))
-    theirs = np.zeros((len(weights[1]), int(here.sum()))), weights[1][:, there]
-    gaps = np.abs(_distribution(ours, order, first) - _distribution(theirs, order, first))
+    real_weights = weights[0][:, is_known_real], np.zeros((len(weights[0]), int(is_known_synthetic.sum())))
+    synthetic_weights = np.zeros((len(weights[1]), int(is_known_real.sum()))), weights[1][:, is_known_synthetic]
+    gaps = np.abs(_distribution(real_weights, order, first) - _distribution(synthetic_weights, order, first))
     return gaps.max(axis=1), (gaps[:, :-1] * np.diff(places)).sum(axis=1)
 
 
@@ -104,8 +104,10 @@ def code_distance(real: AnyIntegers, synthetic: AnyIntegers, size: int, drawn: R
     """
     value = 0.5 * float(np.abs(_fractions(real, None, size) - _fractions(synthetic, None, size)).sum())
     sides = zip((real, synthetic), drawn.rows, drawn.weights, strict=True)
-    ours, theirs = (np.stack([_fractions(codes[rows], row, size) for row in weights]) for codes, rows, weights in sides)
-    distances = 0.5 * np.abs(ours - theirs).sum(axis=1)
+    of_real, of_synthetic = (
+        np.stack([_fractions(codes[rows], row, size) for row in weights]) for codes, rows, weights in sides
+    )
+    distances = 0.5 * np.abs(of_real - of_synthetic).sum(axis=1)
     return measured(value, distances, min(len(real), len(synthetic)), within=(0, 1), narrowed=drawn.narrowed)
 
 

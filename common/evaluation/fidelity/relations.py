@@ -204,22 +204,29 @@ def compare_pairs(data: EvaluationData) -> PairComparison:
         for table, name in ((data.train, "real"), (data.synthetic, "synthetic"))
     )
     codes = encode(real, synthetic, numeric=data.numeric)
-    ours = PairTable(real, codes.real, codes.sizes, data.numeric)
-    theirs = PairTable(synthetic, codes.synthetic, codes.sizes, data.numeric)
-    weights = [np.vstack([np.ones(side.rows), resamples(side.rows, FEW_RESAMPLES, "pairs")]) for side in (ours, theirs)]
-    relations = [[side.relations(row) for row in rows] for side, rows in zip((ours, theirs), weights, strict=True)]
-    both, few = TwoWayTables(ours, theirs), 1 + FEW_RESAMPLES // 4
+    real_pairs = PairTable(real, codes.real, codes.sizes, data.numeric)
+    synthetic_pairs = PairTable(synthetic, codes.synthetic, codes.sizes, data.numeric)
+    weights = [
+        np.vstack([np.ones(side.rows), resamples(side.rows, FEW_RESAMPLES, "pairs")])
+        for side in (real_pairs, synthetic_pairs)
+    ]
+    relations = [
+        [side.relations(row) for row in rows] for side, rows in zip((real_pairs, synthetic_pairs), weights, strict=True)
+    ]
+    both, few = TwoWayTables(real_pairs, synthetic_pairs), 1 + FEW_RESAMPLES // 4
     alike = [both.similarity(*rows) for rows in zip(weights[0][:few], weights[1][:few], strict=True)]
     # As many real rows as there are synthetic ones, drawn with replacement.
-    drawn = np.bincount(np.random.default_rng(0).choice(ours.rows, theirs.rows), minlength=ours.rows).astype(float)
-    scaled = drawn * (ours.rows / theirs.rows)
-    floor = TwoWayTables(ours, ours).similarity(weights[0][0], scaled)
-    size = min(ours.rows, theirs.rows)
+    drawn = np.bincount(
+        np.random.default_rng(0).choice(real_pairs.rows, synthetic_pairs.rows), minlength=real_pairs.rows
+    ).astype(float)
+    scaled = drawn * (real_pairs.rows / synthetic_pairs.rows)
+    floor = TwoWayTables(real_pairs, real_pairs).similarity(weights[0][0], scaled)
+    size = min(real_pairs.rows, synthetic_pairs.rows)
     return PairComparison(
-        _pairs(codes, ours.is_number, relations, alike[0]),
+        _pairs(codes, real_pairs.is_number, relations, alike[0]),
         len(codes.names) * (len(codes.names) - 1) // 2,
         _summary(relations[0], relations[1], alike, size),
-        _summary(relations[0][:1], [ours.relations(drawn)], [floor], size),
+        _summary(relations[0][:1], [real_pairs.relations(drawn)], [floor], size),
     )
 
 

@@ -50,9 +50,9 @@ def persistence_change(real: CodedHistories, synthetic: CodedHistories) -> Estim
     """
     changes = []
     for column in range(len(real.visit_sizes)):
-        ours, theirs = persistence_of(real, column), persistence_of(synthetic, column)
-        if not np.isnan(ours[0]):
-            changes.append(np.abs(ours - np.nan_to_num(theirs)))
+        of_real, of_synthetic = persistence_of(real, column), persistence_of(synthetic, column)
+        if not np.isnan(of_real[0]):
+            changes.append(np.abs(of_real - np.nan_to_num(of_synthetic)))
     return estimate_of(changes, real, synthetic) if changes else None
 
 

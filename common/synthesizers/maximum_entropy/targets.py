@@ -149,11 +149,11 @@ class PairTarget:
         is_known = np.isfinite(pairs.variances)
         noise = np.where(is_known, pairs.variances, 0.0)
         lacking = np.where(is_known, pairs.proportions - self._merged(expected).numpy(), 0.0)
-        found = np.where(is_known, pairs.independent * self.values.numpy(), 0.0) + lacking
+        dependence = np.where(is_known, pairs.independent * self.values.numpy(), 0.0) + lacking
         spread = np.sqrt(2 * resolution.column_sums(noise**2))
         is_missed = resolution.column_sums(lacking**2 - noise) > MISSED * spread
         scale = np.maximum(resolution.column_sums(np.where(is_known, pairs.independent, 0.0)), LEAST_INDEPENDENT)
-        needed = resolution.column_sums(found**2 - noise) / scale
+        needed = resolution.column_sums(dependence**2 - noise) / scale
         prior = np.where(is_missed, np.maximum(needed, pairs.prior), pairs.prior)
         np.fill_diagonal(prior, 0.0)
         ridge, has_potential = _ridge(resolution, pairs, prior)

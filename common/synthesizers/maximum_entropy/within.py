@@ -81,8 +81,8 @@ class Interpolation:
                 if column in ordered:
                     per_code = resolution.size(column) / full.size(column)
                     across = np.moveaxis(held.values.numpy(), axis, 0)
-                    found = grouped.of_column(full.span(column), resolution.offsets[column]).differences(across)
-                    sets.append((column, held, np.moveaxis(found * per_code, 0, axis)))
+                    differences = grouped.of_column(full.span(column), resolution.offsets[column]).differences(across)
+                    sets.append((column, held, np.moveaxis(differences * per_code, 0, axis)))
         singles = slopes.differences(potentials.singles.numpy() - np.log(proportions))
         return cls(full.offsets[:-1], ordered, singles, pairs, slopes.differences(pairs.T).T, tuple(sets))
 
