@@ -47,12 +47,13 @@ def invented_table(rows: int) -> pd.DataFrame:
 
 
 def read_once(path: Path, reading: Reading) -> dict[str, float]:
-    """Return rows, seconds and peak memory (MiB) of reading a table in this process."""
+    """Return rows, seconds, CPU seconds and peak memory (MiB) of reading a table in this process."""
     before = _peak_memory()
-    started = time.monotonic()
+    started, started_cpu = time.monotonic(), time.process_time()
     rows = sum(part.rows for part in read_parts(path, reading=reading))
-    seconds = time.monotonic() - started
-    return {"rows": rows, "seconds": round(seconds, 1), "mib": round(_peak_memory()), "mib_before": round(before)}
+    seconds, cpu = time.monotonic() - started, time.process_time() - started_cpu
+    memory = {"mib": round(_peak_memory()), "mib_before": round(before)}
+    return {"rows": rows, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), **memory}
 
 
 def _peak_memory() -> float:

@@ -107,3 +107,32 @@ def test_a_case_goes_from_the_file_to_a_frozen_table(name: str, tmp_path: Path) 
     for column, settings in declared.items():
         for text in (settings.get("above"), settings.get("below"), *settings.get("missing_codes", ())):
             assert text is None or text in set(again[column])
+
+
+def test_texts_of_cases_are_synthesized_as_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    labels = {
+        "zip": ["01002", "02139", "10001"],
+        "icd9": ["038.9", "250", "250.0", "250.00"],
+        "snomed": ["450229981000132101", "450229981000132104", "733031000000104112"],
+        "alcohol": ["Heavy", "Moderate", "None"],
+    }
+    ages, crp = (patients()[name].tolist() for name in ("age", "crp"))
+    ages[::6], crp[::6], crp[1::12] = (["> 89"] * 20, ["<0.6"] * 20, ["ND"] * 10)
+    amounts = {"mol": [f"{value:.7f}" for value in rng.uniform(1e-6, 1e-5, ROWS)]}
+    days = {"admitted": [f"2023{month:02d}{day:02d}" for month, day in rng.integers(1, 13, (ROWS, 2))]}
+    drawn = {name: rng.choice(texts, ROWS).tolist() for name, texts in labels.items()}
+    patients(age=ages, crp=crp, **drawn, **amounts, **days).to_csv(tmp_path / "t.csv", index=False)
+    study, out = tmp_path / "s.toml", tmp_path / "out"
+    ran("study", "draft", tmp_path / "t.csv", "--target", "died", "--out", study)
+    study.write_text(study.read_text().replace("fit_steps = 200", "fit_steps = 5\nchains = 64"))
+    ran("simulate", "--study", study, "--data", tmp_path / "t.csv", "--hospitals", 2, "--out", out, "--no-report")
+    rows = pd.read_csv(out / "synthetic.csv", dtype=str, keep_default_na=False)
+    for name, texts in labels.items():
+        assert set(rows[name]) == set(texts), name
+    assert "> 89" in set(rows["age"])
+    assert rows.loc[rows["age"] != "> 89", "age"].astype(int).between(0, 89).all()
+    assert "<0.6" in set(rows["crp"])
+    assert rows.loc[~rows["crp"].isin(["<0.6", "ND", ""]), "crp"].astype(float).between(0.5, 1000).all()
+    assert rows["mol"].astype(float).between(5e-7, 2e-5).all()
+    assert rows["admitted"].str.fullmatch(r"2023(0[1-9]|1[0-2])\d\d").all()
