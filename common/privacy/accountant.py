@@ -47,6 +47,7 @@ from common.privacy.events import (
     Unprotected,
     merge,
 )
+from common.privacy.gaussian_loss import gaussian_loss
 
 LOSS_GRID = 1e-4
 """Spacing of the discretized privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
@@ -124,11 +125,10 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> Floats:
     return np.minimum(1.0, central * math.exp(divergence))
 
 
+@lru_cache(maxsize=4)  # a search for the noise of the last event composes those before it once
 def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
-    first, *rest = (_loss(event, grid) for event in merged)
-    for loss in rest:
-        first = first.compose(loss)
-    return first
+    *before, last = merged
+    return _composed(tuple(before), grid).compose(_loss(last, grid)) if before else _loss(last, grid)
 
 
 def epsilons(events: Iterable[Event], delta: float) -> list[float]:
@@ -195,7 +195,7 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
         case DiscreteGaussianVector(sigma, squared_sensitivity, largest_change):
             if largest_change > 1:  # up to its divergence, which is charged where losses become an epsilon
                 multiplier = sigma / math.sqrt(squared_sensitivity)
-                return pld.from_gaussian_mechanism(multiplier, value_discretization_interval=grid)
+                return gaussian_loss(multiplier, 1.0, grid)
             if sigma < COMPOSITION_GRID_SIGMA:
                 single = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=grid)
                 return single.self_compose(squared_sensitivity) if squared_sensitivity > 1 else single
@@ -208,9 +208,7 @@ def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
         case DistributedGaussianVector():
             return _loss(event.central, grid)  # up to its divergence, too
         case DpSgdRun(noise_multiplier, sample_rate, steps):
-            step = pld.from_gaussian_mechanism(
-                noise_multiplier, sampling_prob=sample_rate, value_discretization_interval=grid
-            )
+            step = gaussian_loss(noise_multiplier, sample_rate, grid)
             return step.self_compose(steps) if steps > 1 else step
         case _:
             raise ValueError(f"no accountant knows the event {event!r}")

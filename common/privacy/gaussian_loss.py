@@ -1,0 +1,68 @@
+"""The privacy loss distribution of a Gaussian mechanism with Poisson sampling, for all points of a grid at once.
+
+`dp-accounting` inverts the privacy loss point by point in Python, which is most of the time that a plan with training
+takes. Here it is inverted for the whole grid; bounds of the grid, distribution functions and the pessimistic
+discretization ("connect the dots": Doroshenko and others 2022, arXiv 2207.04380) are those of `dp-accounting`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from dp_accounting.pld import pld_pmf, privacy_loss_distribution
+from dp_accounting.pld.privacy_loss_mechanism import AdjacencyType, GaussianPrivacyLoss
+
+from common.arrays import Floats
+
+
+def gaussian_loss(
+    noise_multiplier: float, sample_rate: float, grid: float
+) -> privacy_loss_distribution.PrivacyLossDistribution:
+    """Return the loss of a Gaussian mechanism of sensitivity 1, applied to a Poisson sample of the patients.
+
+    Unit: one patient; neighboring tables differ by adding or removing one.
+
+    Args:
+        noise_multiplier: standard deviation of the noise, in units of the sensitivity; above 0.
+        sample_rate: probability with which a patient is in the sample, in (0, 1].
+        grid: spacing of the discretized loss; rounding is pessimistic.
+
+    Returns:
+        The same distribution as `from_gaussian_mechanism` of `dp-accounting`, up to the last bits.
+    """
+    removed = _discretized(noise_multiplier, sample_rate, grid, AdjacencyType.REMOVE)
+    if sample_rate == 1:
+        return privacy_loss_distribution.PrivacyLossDistribution(removed)
+    added = _discretized(noise_multiplier, sample_rate, grid, AdjacencyType.ADD)
+    return privacy_loss_distribution.PrivacyLossDistribution(removed, added)
+
+
+def _discretized(noise_multiplier: float, sample_rate: float, grid: float, adjacency: AdjacencyType) -> pld_pmf.PLDPmf:
+    loss = GaussianPrivacyLoss(noise_multiplier, sampling_prob=sample_rate, adjacency_type=adjacency)
+    bounds = loss.connect_dots_bounds()
+    low, high = math.floor(bounds.epsilon_lower / grid), math.ceil(bounds.epsilon_upper / grid)
+    deltas = _deltas(loss, np.arange(low, high + 1) * grid, noise_multiplier)
+    return pld_pmf.create_pmf_pessimistic_connect_dots_fixed_gap(grid, low, high, deltas)
+
+
+def _deltas(loss: GaussianPrivacyLoss, epsilons: Floats, noise_multiplier: float) -> Floats:
+    """Return the hockey-stick divergence at every epsilon.
+
+    Where the loss falls in x, it is U(x) - exp(epsilon) L(x) at the largest x whose loss is at least epsilon, U and L
+    being the distribution functions with and without the change. Sampled at rate q, a loss is log(1 - q + q exp(y))
+    for a removed patient and -log(1 - q + q exp(-y)) for an added one, y being the loss without sampling, which is
+    (-1/2 - x) / sigma^2 and (1/2 - x) / sigma^2.
+    """
+    is_added = loss.adjacency_type == AdjacencyType.ADD
+    rate, sign = loss.sampling_prob, -1.0 if is_added else 1.0
+    signed = sign * epsilons
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        small = np.log1p(np.expm1(signed) / rate)
+        large = signed - math.log(rate) + np.log1p((rate - 1) * np.exp(-signed))
+        unsampled = sign * np.where(signed > 1, large, small)
+        deltas = np.zeros_like(epsilons) if is_added else np.maximum(-np.expm1(epsilons), 0.0)
+    is_reached = np.isfinite(unsampled)  # where not, no outcome has such a loss, or every one has
+    at = sign * -0.5 - unsampled[is_reached] * noise_multiplier**2
+    deltas[is_reached] = loss.mu_upper_cdf(at) - np.exp(epsilons[is_reached] + loss.mu_lower_log_cdf(at))
+    return np.clip(deltas, 0.0, 1.0)
