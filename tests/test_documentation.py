@@ -218,6 +218,7 @@ class TestTutorial:
         assert len(text) < 50_000
         assert re.findall(r"/(?:home|root|tmp|work|Users|var)/\w+", text) == []
 
+    @pytest.mark.slow
     def test_it_runs_and_prints_what_it_shows(self, tmp_path: Path) -> None:
         """Digits may differ: another processor gives other low-order bits."""
         copy = tmp_path / TUTORIAL.name

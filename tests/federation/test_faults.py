@@ -95,15 +95,15 @@ def run_with(spoil: Callable[[Request, Callable[[], Reply]], Reply], study: Stud
     def wrap(hospital: Hospital) -> Transport:
         return Faulty(hospital, spoil) if hospital.policy.hospital in faulty else hospital
 
-    simulate(prepare(study, clinic_tables()), out, Options(wrap=wrap, workers=3))
+    simulate(prepare(study, clinic_tables()), out, Options(wrap=wrap, workers=3, with_report=False))
 
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (raising, Exclusion.APP_FAILED),
-        (not_a_number, Exclusion.WEIGHTS_NOT_FINITE),
-        (wrong_shape, Exclusion.WEIGHTS_SHAPE),
+        pytest.param(not_a_number, Exclusion.WEIGHTS_NOT_FINITE, marks=pytest.mark.slow),
+        pytest.param(wrong_shape, Exclusion.WEIGHTS_SHAPE, marks=pytest.mark.slow),
         pytest.param(wrong_names, Exclusion.WEIGHTS_NAMES, marks=pytest.mark.slow),
         pytest.param(under_another_name, Exclusion.NO_ANSWER, marks=pytest.mark.slow),
         (short_histograms, Exclusion.COUNTS_SHAPE),

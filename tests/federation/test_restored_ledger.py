@@ -23,7 +23,7 @@ from tests.testbeds.events import events_in, exclusions
 
 
 def test_the_server_keeps_the_latest_receipt_of_every_hospital(tmp_path: Path) -> None:
-    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out")
+    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", Options(with_report=False))
     sites = tmp_path / "out" / "sites"
     receipts = json.loads((sites / "receipts.json").read_text())
     assert sorted(receipts) == sorted(HOSPITALS)
@@ -37,14 +37,14 @@ def test_a_hospital_refuses_an_old_copy_of_its_own_ledger(
     tmp_path: Path,
 ) -> None:
     sites, prepared = tmp_path / "sites", prepare(clinic_study(), clinic_tables())
-    simulate(prepared, tmp_path / "first", Options(sites=sites))
+    simulate(prepared, tmp_path / "first", Options(sites=sites, with_report=False))
     files = [sites / "north" / name for name in ("ledger.sqlite", "ledger.head.json")]
     old = {file: file.read_bytes() for file in files}
-    simulate(prepared, tmp_path / "second", Options(sites=sites))
+    simulate(prepared, tmp_path / "second", Options(sites=sites, with_report=False))
     for file, content in old.items():
         file.write_bytes(content)
     before = len(Ledger.view(files[0]).lines())
-    result = simulate(prepared, tmp_path / "third", Options(sites=sites))
+    result = simulate(prepared, tmp_path / "third", Options(sites=sites, with_report=False))
     assert HospitalDeclined(hospital="north", reason=Reason.LEDGER_BEHIND) in events_in(tmp_path / "third")
     assert set(result.run["traffic"]["rounds"]) == {"south", "west"}
     assert len(Ledger.view(files[0]).lines()) == before
@@ -82,8 +82,8 @@ def test_coordinator_excludes_a_ledger_that_was_set_back(
         return SetBack(hospital, spoil) if hospital.policy.hospital == "west" else hospital
 
     prepared = prepare(clinic_study(), clinic_tables())
-    simulate(prepared, tmp_path / "first", Options(sites=tmp_path / "sites"))
-    result = simulate(prepared, tmp_path / "second", Options(sites=tmp_path / "sites", wrap=wrap))
+    simulate(prepared, tmp_path / "first", Options(sites=tmp_path / "sites", with_report=False))
+    result = simulate(prepared, tmp_path / "second", Options(sites=tmp_path / "sites", wrap=wrap, with_report=False))
     events = events_in(tmp_path / "second")
     assert exclusions(events) == [("west", reason)]
     # Found out in the middle of a run, it is asked no more, so that its later receipts do not hide the gap.

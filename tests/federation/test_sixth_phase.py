@@ -18,7 +18,7 @@ from common.run_events.events import PhaseFinished
 from common.study.sections import HospitalFacts
 from common.study.study import Study
 from simulations.federation.prepare import prepare
-from simulations.federation.run import simulate
+from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_study, clinic_tables
 from tests.testbeds.events import events_in
 from tests.testbeds.sixth_phases import SIXTH
@@ -59,7 +59,7 @@ class TestSixthPhase:
         assert refusal.value.reason == Reason.PHASE_NOT_ALLOWED
 
     def test_a_run_releases_charges_and_keeps_it(self, phase: VectorPhase, noise: str, tmp_path: Path) -> None:
-        result = simulate(prepare(study_of(noise), clinic_tables()), tmp_path / "out")
+        result = simulate(prepare(study_of(noise), clinic_tables()), tmp_path / "out", Options(with_report=False))
         assert result.run["status"] == "finished"
         model = load_model(tmp_path / "out" / "model")
         planned = model.plan.vector(phase.name)

@@ -177,7 +177,7 @@ MASKED = {f"query.{step}.reply" for step in ("keys", "shares", "masked", "surviv
     ("noise", "unused", "paid"),
     [
         # Three hospitals answer four vectors, two of them two rounds; west's relay says twice that it failed.
-        ("local", MASKED, 3 * 4 + 2 * 2),
+        pytest.param("local", MASKED, 3 * 4 + 2 * 2, marks=pytest.mark.slow),
         ("distributed", PLAIN, 3 * 4 + 2 * 2),
     ],
 )
@@ -186,7 +186,7 @@ def test_every_byte_that_leaves_is_declared_and_paid_for(
 ) -> None:
     recorder = Recorder(monkeypatch)
     study = clinic_study(synthesizer={"triples": 1}, privacy={"noise": noise})
-    simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(wrap=raising, workers=1))
+    simulate(prepare(study, clinic_tables()), tmp_path / "out", Options(wrap=raising, workers=1, with_report=False))
 
     kinds, found, errors = check_replies(recorder, tmp_path / "out" / "sites", HOSPITALS)
     assert kinds == GATE.keys() - unused - {"unavailable"}
@@ -210,7 +210,7 @@ def test_images_and_classes_leave_as_paid_counts(
 ) -> None:
     recorder = Recorder(monkeypatch)
     prepared = prepare(study.amended(privacy={"noise": noise}), tables)
-    simulate(prepared, tmp_path / "out", Options(workers=1))
+    simulate(prepared, tmp_path / "out", Options(workers=1, with_report=False))
     kinds, found, errors = check_replies(recorder, tmp_path / "out" / "sites", HOSPITALS)
     answers = sum(planned.rounds for planned in make_plan(prepared.study).vectors)
     assert (found, errors) == (answers * len(HOSPITALS), 0)
@@ -228,7 +228,9 @@ def test_the_constant_says_nothing_but_the_hospitals_name(tmp_path: Path, monkey
         return Refusing()
 
     recorder = Recorder(monkeypatch)
-    simulate(prepare(clinic_study(), clinic_tables()), tmp_path / "out", Options(wrap=refusing, workers=1))
+    simulate(
+        prepare(clinic_study(), clinic_tables()), tmp_path / "out", Options(wrap=refusing, workers=1, with_report=False)
+    )
     constants = set()
     for proto in recorder.replies():
         check_leaves(proto)

@@ -66,6 +66,8 @@ from tests.testbeds.images import images_study, images_table
 from tests.testbeds.masking import CONTEXT, NAMES, MaskingTestbed
 from tests.testbeds.visits import FACTS, visits_study, with_and_without_a_history
 
+pytestmark = pytest.mark.slow
+
 SIGNIFICANCE = 1e-5
 """That a check of shipped code raises a false alarm; the trials are seeded, so it does so always or never."""
 

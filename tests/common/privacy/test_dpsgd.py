@@ -333,7 +333,14 @@ class TestTiming:
 
 
 class TestNoisyGradient:
-    @pytest.mark.parametrize(("multiplier", "clip", "expected"), [(0.7, 1.0, 4), (2.0, 0.25, 1), (5.0, 3.0, 64)])
+    @pytest.mark.parametrize(
+        ("multiplier", "clip", "expected"),
+        [
+            (0.7, 1.0, 4),
+            pytest.param(2.0, 0.25, 1, marks=pytest.mark.slow),
+            pytest.param(5.0, 3.0, 64, marks=pytest.mark.slow),
+        ],
+    )
     def test_noise_is_multiplier_times_clip_over_expected_batch(
         self, multiplier: float, clip: float, expected: int
     ) -> None:

@@ -119,5 +119,9 @@ def test_a_new_format_serves_a_whole_simulation(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name, raw in clinic_tables().items():
         write_bars(raw, tmp_path / "data" / f"{name}.bars")
-    simulate(prepare(study, hospitals_from_directory(tmp_path / "data")), tmp_path / "out", Options(rows=50))
+    simulate(
+        prepare(study, hospitals_from_directory(tmp_path / "data")),
+        tmp_path / "out",
+        Options(rows=50, with_report=False),
+    )
     assert len(read_table(tmp_path / "out" / "synthetic.csv")) == 50

@@ -375,6 +375,7 @@ def test_report_renders_results_without_running_a_case(tmp_path: Path) -> None:
     assert len(ResultsFile(tmp_path / QUALITY.file).cases()) == 1
 
 
+@pytest.mark.slow
 def test_the_smoke_benchmark_leaves_no_case_out(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["benchmark", "run", "--smoke", "--processes", "1", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output

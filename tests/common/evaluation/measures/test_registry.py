@@ -51,6 +51,7 @@ def test_core_values_are_those_of_the_yardstick(kind: str) -> None:
     assert measured == pytest.approx(YARDSTICK[kind], abs=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SYNTHETIC)
 def test_core_values_equal_the_yardstick_run_beside_them(kind: str) -> None:
     file = os.environ.get("FEDSYNTH_YARDSTICK")

@@ -118,6 +118,7 @@ class TestPage:
         with pytest.raises(StudyError, match="unknown arm 'central'"):
             cases_of([source], ["central"], [3], [0], among=VISIT_ARMS)
 
+    @pytest.mark.slow
     def test_command_writes_results_and_page(self, source: OwnVisits, tmp_path: Path) -> None:
         out = tmp_path / "out"
         arguments = ["--data", str(source.path), "--study", str(source.study), "--arms", "bootstrap", "--seeds", "0"]
