@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 from dp_accounting.pld import privacy_loss_distribution as pld
@@ -125,10 +125,14 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> Floats:
     return np.minimum(1.0, central * math.exp(divergence))
 
 
-@lru_cache(maxsize=4)  # a search for the noise of the last event composes those before it once
 def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
     *before, last = merged
-    return _composed(tuple(before), grid).compose(_loss(last, grid)) if before else _loss(last, grid)
+    return _composed_before(tuple(before), grid).compose(_loss(last, grid)) if before else _loss(last, grid)
+
+
+@lru_cache(maxsize=4)  # a search for the noise of the last event composes those before it once
+def _composed_before(events: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
+    return reduce(pld.PrivacyLossDistribution.compose, (_loss(event, grid) for event in events))
 
 
 def epsilons(events: Iterable[Event], delta: float) -> list[float]:

@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from common.privacy import accountant
 from common.privacy.accountant import COMPOSITION_GRID_SIGMA, LOSS_GRID, calibrate, deltas, epsilon, epsilons
 from common.privacy.events import (
     LEAST_SHARE,
@@ -123,6 +124,10 @@ class TestEpsilon:
         one, other = DiscreteGaussianVector(5.0, 2), DpSgdRun(1.5, 0.1, 50)
         alone = epsilon([one], DELTA), epsilon([other], DELTA)
         assert max(alone) < epsilon([one, other], DELTA) < sum(alone)
+
+    def test_a_ledger_may_hold_a_thousand_releases(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(accountant, "_loss", lambda _, grid: privacy_loss_distribution.identity(grid))
+        assert epsilon([DiscreteGaussianVector(3e4, 1)] * 1000, DELTA) == 0.0
 
     def test_an_event_of_another_kind_is_refused(self) -> None:
         with pytest.raises(ValueError, match="no accountant knows"):
