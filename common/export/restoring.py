@@ -93,8 +93,11 @@ def _refuse_changed(folder: Path, digests: dict[str, object]) -> None:
         digests: SHA-256 of every file but the manifest, by name.
     """
     for name, digest in digests.items():
-        if Path(name).name != name:
-            raise DataError(f"{MANIFEST} in '{folder}' names a file outside of the folder; restore the export")
+        if Path(name).name != name or not name.isprintable():
+            raise DataError(
+                f"{MANIFEST} in '{folder}' names a file outside of the folder, or one whose name cannot be printed; "
+                "restore the export"
+            )
         try:
             is_same = sha256_of(folder / name) == digest
         except OSError as problem:

@@ -118,7 +118,7 @@ def _sheet(workbook: Any, name: str | None) -> Any:
 def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of every row that is not empty, without the empty cells at its end."""
     source_of = type(sheet)._get_source
-    sheet._get_source = lambda: _SheetInOrder(source_of(sheet))  # openpyxl leaves rows out that are not in order
+    sheet._get_source = lambda: _SheetInOrder(source_of(sheet))  # openpyxl loses what is not in order
     for line, row in enumerate(sheet.iter_rows(), start=1):  # also yields what lies between two rows
         if line > MOST_ROWS:
             raise DataError(f"a row has a number above {MOST_ROWS}, the most of a sheet; save it again in Excel")
@@ -134,11 +134,11 @@ def _records(sheet: Any) -> Iterator[tuple[int, list[str]]]:
 
 
 class _SheetInOrder:
-    """The XML of a sheet. Reading raises `DataError` for rows that are not in order, and for two values of a cell."""
+    """The XML of a sheet. Reading raises `DataError` for rows or cells that are not in order."""
 
     def __init__(self, source: IO[bytes]) -> None:
         self._source, self._parser = source, XMLParser(target=self)  # noqa: S314  expat bounds entities; no tree is built
-        self._row, self._columns = 0, set[str]()
+        self._row = self._column = 0
 
     def __enter__(self) -> _SheetInOrder:
         return self
@@ -158,11 +158,23 @@ class _SheetInOrder:
             row = int(float(attributes.get("r", self._row + 1)))
             if row <= self._row:
                 raise DataError(f"row {row} comes after row {self._row}; {_IN_ORDER}")
-            self._row, self._columns = row, set()
-        elif tag == CELL and (column := attributes.get("r", "").rstrip("0123456789")):
-            if column in self._columns:
-                raise DataError(f"row {self._row} has two cells in column {column}; {_IN_ORDER}")
-            self._columns.add(column)
+            self._row, self._column = row, 0
+        elif tag == CELL:
+            letters = attributes.get("r", "").rstrip("0123456789").upper()[:4]  # openpyxl refuses more than 3
+            column = _column_number(letters) if letters else self._column + 1
+            if column == self._column:
+                raise DataError(f"row {self._row} has two cells in column {letters}; {_IN_ORDER}")
+            if column < self._column:
+                raise DataError(f"row {self._row} has its cell in column {letters} after later ones; {_IN_ORDER}")
+            self._column = column
+
+
+def _column_number(letters: str) -> int:
+    """Return 1 for column A, 27 for AA."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number
 
 
 def _within(records: Iterator[tuple[int, list[str]]], fields: int) -> Iterator[list[str]]:

@@ -104,7 +104,7 @@ def test_a_file_changed_after_the_export_is_named(tmp_path: Path, to: str) -> No
     read_export(tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["../secret.csv", "/etc/passwd", "..", "."])
+@pytest.mark.parametrize("name", ["../secret.csv", "/etc/passwd", "..", ".", "a\0", "\ud800"])
 def test_digests_of_other_files_are_refused(tmp_path: Path, name: str) -> None:
     export(write_visits(tmp_path), visits_provenance(), ExportMapping(), ExportTarget.of("omop"), tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "export.json").read_text())

@@ -80,9 +80,9 @@ def two_rows_of_one_number() -> bytes:
     return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", f"{cells}</sheetData>".encode()))
 
 
-def two_cells_of_one_column() -> bytes:
-    cells = b'<row r="3"><c r="A3"><v>1</v></c><c r="A3"><v>2</v></c></row></sheetData>'
-    return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", cells))
+def cells_of_row_3(*columns: str) -> bytes:
+    cells = "".join(f'<c r="{column}3"><v>1</v></c>' if column else "<c><v>1</v></c>" for column in columns)
+    return changed_sheet(lambda sheet: sheet.replace(b"</sheetData>", f'<row r="3">{cells}</row></sheetData>'.encode()))
 
 
 def parquet_of(column: pa.Array) -> bytes:
@@ -130,7 +130,18 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "workbook with one wide row": ("t.xlsx", wide_row_before_damage, "row 4 has cells beyond the 2 columns"),
     "workbook of two rows 3": ("t.xlsx", two_rows_of_one_number, "row 3 comes after row 3; check the rows there"),
     "workbook of rows out of order": ("t.xlsx", lambda: row_at(1), "row 1 comes after row 2; check the rows there"),
-    "workbook of two cells A3": ("t.xlsx", two_cells_of_one_column, "row 3 has two cells in column A; check"),
+    "workbook of two cells A3": ("t.xlsx", lambda: cells_of_row_3("A", "A"), "row 3 has two cells in column A; check"),
+    "workbook of a second cell a3": ("t.xlsx", lambda: cells_of_row_3("A", "a"), "row 3 has two cells in column A"),
+    "workbook of a cell before one without a name": (
+        "t.xlsx",
+        lambda: cells_of_row_3("", "", "A"),
+        "row 3 has its cell in column A after later ones; check",
+    ),
+    "workbook of cells out of order": (
+        "t.xlsx",
+        lambda: cells_of_row_3("AA", "B"),
+        "row 3 has its cell in column B after later ones; check",
+    ),
     "Parquet bomb of gaps": (
         "t.parquet",
         lambda: parquet_of(pa.nulls(2**18 + 1, pa.int8())),
