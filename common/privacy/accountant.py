@@ -55,6 +55,9 @@ LOSS_GRID = 1e-4
 COMPOSITION_GRID_SIGMA = 2.0
 """Noise parameter from which a sum of discrete Gaussians is one discrete Gaussian for all purposes: see above."""
 
+SMALLEST_DELTA = 1e-9
+"""Below this delta, Renyi divergences are used: rounding errors of long convolutions, above 1e-12, would count."""
+
 COARSE_GRID = 50 * LOSS_GRID
 """Spacing for the search for the noise, 50 times faster; what is promised is computed on `LOSS_GRID`."""
 
@@ -67,7 +70,7 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     """Return the smallest epsilon for which all events together are (epsilon, delta)-DP, by PLD composition.
 
     It is 0 for no events and infinite for an unprotected one. An upper bound, since discretization rounds losses up.
-    With synchronous steps among the events it is that of `renyi.epsilon_rdp`, a looser one.
+    With synchronous steps among the events, or below `SMALLEST_DELTA`, it is that of `renyi.epsilon_rdp`, a looser one.
     """
     return _epsilon(merge(events), delta, LOSS_GRID)
 
@@ -78,7 +81,7 @@ def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
         return 0.0
     if any(isinstance(event, Unprotected) for event in merged):
         return math.inf
-    if _needs_renyi(merged):
+    if _needs_renyi(merged) or delta < SMALLEST_DELTA:
         return renyi.epsilon_of(renyi.divergences(merged), delta)
     return _with_divergence(_composed(merged, grid), delta, _divergence(merged))
 
@@ -113,7 +116,7 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> Floats:
         epsilons: values of epsilon, increasing.
 
     Returns:
-        One delta for each epsilon, at most 1.
+        One delta for each epsilon, at most 1. Those below `SMALLEST_DELTA` are for pictures: they may be rounded down.
     """
     merged = merge(events)
     if _needs_renyi(merged):
@@ -138,7 +141,7 @@ def _composed_before(events: tuple[Event, ...], grid: float) -> pld.PrivacyLossD
 def epsilons(events: Iterable[Event], delta: float) -> list[float]:
     """Return `epsilon` of the first event, of the first two, and so on."""
     events = tuple(events)
-    if _needs_renyi(events):
+    if _needs_renyi(events) or delta < SMALLEST_DELTA:
         divergences = np.cumsum([renyi.divergences([event]) for event in events], axis=0)
         return [renyi.epsilon_of(total, delta) for total in divergences]
     spent: list[float] = []

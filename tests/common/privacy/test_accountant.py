@@ -39,6 +39,12 @@ PLANS: dict[str, tuple[Event, ...]] = {
 }
 
 
+def gaussian_delta(sigma: float, at: float) -> float:
+    """Delta of a Gaussian mechanism of sensitivity 1 (Balle and Wang 2018, theorem 8): Phi(a) - e^epsilon Phi(b)."""
+    first, second = 1 / (2 * sigma) - at * sigma, -1 / (2 * sigma) - at * sigma
+    return float(norm.cdf(first) - math.exp(at + norm.logcdf(second)))
+
+
 def exact_delta(sigma: float, squared_sensitivity: int, at: float) -> float:
     """Delta of a discrete Gaussian vector by its definition: the sum over outputs of max(0, P - e^epsilon Q).
 
@@ -175,14 +181,18 @@ class TestDpSgd:
         assert epsilon([DpSgdRun(multiplier, rate, steps)], DELTA) == pytest.approx(theirs, rel=1e-3)
 
     def test_without_sampling_a_step_is_a_plain_gaussian(self) -> None:
-        # Analytic Gaussian mechanism (Balle and Wang 2018, theorem 8): delta = Phi(a) - e^epsilon Phi(b).
-        def phi(x: float) -> float:
-            return 0.5 * math.erfc(-x / math.sqrt(2))
-
         at, sigma = epsilon([DpSgdRun(4.0, 1.0, 4)], DELTA), 4.0 / math.sqrt(4)  # four steps halve the noise
-        delta = phi(1 / (2 * sigma) - at * sigma) - math.exp(at) * phi(-1 / (2 * sigma) - at * sigma)
+        delta = gaussian_delta(sigma, at)
         assert delta <= DELTA
         assert delta == pytest.approx(DELTA, rel=0.01)
+
+    @pytest.mark.parametrize("delta", [1e-12, 1e-10])
+    def test_rounding_never_hides_a_cost_at_a_tiny_delta(self, delta: float) -> None:
+        # Without sampling, 782 steps are one Gaussian; by convolutions its epsilon came out up to 0.008 too small.
+        sigma = 8.84398 / math.sqrt(782)
+        exact = brentq(lambda at: gaussian_delta(sigma, at) - delta, 1.0, 100.0)
+        assert epsilon([DpSgdRun(8.84398, 1.0, 782)], delta) >= exact
+        assert epsilons([DpSgdRun(8.84398, 1.0, 782)], delta) == [epsilon([DpSgdRun(8.84398, 1.0, 782)], delta)]
 
     def test_merging_adds_up_equal_steps_and_nothing_else(self) -> None:
         events: list[Event] = [
