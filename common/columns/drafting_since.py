@@ -23,7 +23,8 @@ def draft_since(entries: Sequence[dict[str, Any]], evidences: Mapping[str, Colum
     """Let dates that hardly ever lie before another column of dates count from it; return a notice about each.
 
     The nearest pairs come first: a discharge counts from the admission, not from the birth. A column from which others
-    count keeps its bounds.
+    count keeps its bounds. A date counts from another only where that narrows it: admissions of four years are known
+    better as such than as a birth and an age.
 
     Args:
         entries: drafted columns with their names; dates among them are changed.
@@ -92,6 +93,7 @@ def _days_between(first: Floats, second: Floats) -> Span | None:
     """Return the days from the first date to the second; None where more than `MOST_EARLY` rows have another order.
 
     A second date without a first one would be lost. Rows out of order further than the others reach are mistakes.
+    None, too, where the days apart reach as far as the second date itself.
 
     Args:
         first, second: the days of the two columns, as `_days_of` returns them.
@@ -99,7 +101,7 @@ def _days_between(first: Floats, second: Floats) -> Span | None:
     if (np.isnan(first) & ~np.isnan(second)).any():
         return None
     apart = (second - first)[~np.isnan(second)]
-    if not (apart > 0).any():
+    if not (apart > 0).any() or apart.max() >= np.ptp(second[~np.isnan(second)]):
         return None
     least, most, early = int(apart.min()), int(apart.max()), int((apart < 0).sum())
     if early > MOST_EARLY * len(apart):

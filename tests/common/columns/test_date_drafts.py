@@ -193,5 +193,9 @@ class TestSince:
         discharged = [day if row % 20 != 1 else "" for row, day in enumerate(days(1, 9))]
         assert self.since(admitted=admitted, discharged=discharged)["discharged"] is None
 
-    def test_one_pair_still_counts_from_the_birth(self) -> None:
-        assert self.since(birth=days(0, 300, year=1960), admitted=days(0))["admitted"] == "birth"
+    def test_admissions_of_few_years_stay_apart_from_births(self) -> None:
+        births = [f"{1930 + row % 70}-01-{row % 28 + 1:02d}" for row in range(ROWS)]
+        assert self.since(birth=births, admitted=days(0)) == {"birth": None, "admitted": None}
+
+    def test_newborns_count_from_the_birth(self) -> None:
+        assert self.since(birth=days(0), admitted=days(1, 9))["admitted"] == "birth"
