@@ -16,6 +16,7 @@ import pandas as pd
 from common.arrays import Floats, Integers
 from common.columns.base import Codes
 from common.columns.binning import Binning
+from common.columns.bins import cut, spread
 from common.columns.compact import ABSENT, is_compact, is_present
 from common.columns.histograms import count_nodes, length, levels, node_sums, project_to_simplex
 from common.columns.parts import Parts
@@ -31,8 +32,8 @@ most a sixth to the noise in each."""
 LEAST_MISSING = 0.5
 """Patients. Missing is never impossible where it is allowed."""
 
-ROUNDING = 1e-9
-"""Part of all patients by which a cumulative sum may miss a quantile."""
+LEAST_CLASS = 0.5
+"""Patients. No class of round values is ruled out, nor that of the others."""
 
 POSSIBLE = 1e-6
 """Part of the mean cell's weight that every cell gets, so that no value becomes impossible."""
@@ -171,10 +172,12 @@ class GridCode:
         """
         nodes, counted = length(histogram.cells), histogram.length - histogram.absences
         absent_weights = np.maximum(LEAST_MISSING, noisy[counted:].astype(np.float64))
-        weights = denoise(noisy[:nodes], histogram.cells, binning.deviation)
+        rounds, counts = histogram.rounds, noisy[nodes:counted].astype(np.float64)
+        even = _even(histogram, counts, binning.deviation)
+        weights = denoise(noisy[:nodes], even, binning.deviation)
         weights = weights + POSSIBLE * weights.sum() / len(weights)
-        classes = project_to_simplex(noisy[nodes:counted].astype(np.float64), float(weights.sum()))
-        cuts, rounds = _cut(weights, binning.bins), histogram.rounds
+        classes = project_to_simplex(counts, float(weights.sum()))
+        cuts = cut(weights, binning.bins)
         return cls(histogram.grid, histogram.reasons, histogram.starts, cuts, weights, rounds, classes, absent_weights)
 
     @property
@@ -221,7 +224,7 @@ class GridCode:
         """
         nodes = count_nodes(rng.poisson(self.cell_weights))
         noisy = nodes + np.rint(deviation * rng.standard_normal(len(nodes))).astype(np.int64)
-        weights = denoise(noisy, len(self.cell_weights), deviation)
+        weights = denoise(noisy, _even(self, self.class_weights, deviation), deviation)
         return replace(self, cell_weights=weights + POSSIBLE * max(weights.sum(), 1.0) / len(weights))
 
     def encode(self, values: pd.Series) -> Codes:
@@ -248,7 +251,7 @@ class GridCode:
             if not len(rows):
                 continue
             ranks = rng.permutation(len(rows)) if order is None else np.argsort(np.argsort(order[rows]))
-            cells = first + _spread(self.cell_weights[first:last], ranks, rng)
+            cells = first + spread(self.cell_weights[first:last], ranks, rng)
             if odds is None:
                 points = rng.integers(self.starts[cells], self.starts[cells + 1])
             else:
@@ -257,28 +260,18 @@ class GridCode:
         return values
 
 
-def _spread(weights: Floats, ranks: Integers, rng: np.random.Generator) -> Integers:
-    """Return the cell of each row by its rank, each cell about as often as its weight says: a stratified draw.
+def _even(counted: GridHistogram | GridCode, classes: Floats, deviation: float) -> Floats:
+    """Return the part of patients that each cell would have if all values of a class were equally likely.
 
-    Independent draws would add sampling noise to every bin, about as much as a bootstrap of real rows has.
+    No class has fewer patients than one deviation of the noise. A cell that stands for all values beyond a
+    bound has no width; it gets what its neighbor has.
 
     Args:
-        weights: of the cells.
-        ranks: of the rows, a permutation of 0, 1, ...
-        rng: of the places within the strata.
+        counted: cells, and the round values that were counted.
+        classes: noisy patients per class of round values.
+        deviation: standard deviation of the noise in each, in patients.
     """
-    cumulative = np.cumsum(weights) / weights.sum()
-    points = (ranks + rng.random(len(ranks))) / len(ranks)
-    return np.minimum(np.searchsorted(cumulative, points, side="right"), len(weights) - 1)
-
-
-def _cut(weights: Floats, bins: int) -> Integers:
-    """Return cell boundaries of at most `bins` bins of about equal weight, from 0 to the number of cells.
-
-    Each quantile is cut at the boundary next to it, so that a cell with much weight is a bin by itself.
-    """
-    reached = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
-    quantiles = np.linspace(0, 1, bins + 1)[1:-1]
-    cells = np.minimum(np.searchsorted(reached[1:], quantiles - ROUNDING), len(weights) - 1)
-    inner = cells + (reached[cells + 1] - quantiles <= quantiles - reached[cells] + ROUNDING)
-    return np.unique(np.concatenate([[0], inner, [len(weights)]]))
+    borders, grid = counted.starts + counted.grid.first, counted.grid
+    even = counted.rounds.even(borders, np.maximum(classes, max(deviation, LEAST_CLASS)))
+    even[0], even[-1] = even[int(grid.below)], even[-1 - int(grid.above)]
+    return even

@@ -74,6 +74,22 @@ class RoundValues:
         of_recorded = np.bincount(cells, minlength=len(counts))
         return np.column_stack([counts[:, :-1], of_recorded, counts[:, -1]])
 
+    def even(self, borders: Integers, classes: Floats) -> Floats:
+        """Return the part of all values that each cell would have if all values of a class were equally likely.
+
+        Where nearly all values are multiples of a step, cells without a multiple have nearly none.
+
+        Args:
+            borders: as in `members`.
+            classes: weight of each class, above 0, shape (classes,); empty where no values count as round.
+
+        Returns:
+            Above 0, of sum 1, shape (cells,).
+        """
+        held = self.members(borders)
+        even = held @ ((classes if self else 1.0) / np.maximum(held.sum(axis=0), 1))
+        return np.asarray(even / even.sum())
+
     def draw(self, first: Integers, last: Integers, odds: Floats, rng: np.random.Generator) -> Integers:
         """Draw a value from each range [first, last): its class by `odds`, uniform among the values of that class.
 

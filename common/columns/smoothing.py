@@ -1,9 +1,11 @@
 """A smooth distribution from a noisy histogram: neighboring cells are alike, and the counts say how much.
 
-The logarithms f of the cells' proportions p have a normal prior whose second differences are small (a random walk of
-second order), and the released counts of nodes y have normal noise:
+What is alike is how often each of a cell's values occurs: a cell of twice as many values has twice the patients, and
+where most values are whole numbers, a cell without one has few. With w what each cell would have if all its values were
+equally likely, the logarithms f of p / w, p the cells' proportions, have a normal prior whose second differences are
+small (a random walk of second order), and the released counts of nodes y have normal noise:
 
-    y = N A p + noise,    p = softmax(f),    f ~ exp(-lambda |D f|^2 / 2)
+    y = N A p + noise,    p = softmax(log w + f),    f ~ exp(-lambda |D f|^2 / 2)
 
 with A the nodes' sums of cells, N the estimated number of patients and D second differences. The most likely f is found
 by Gauss-Newton steps. Of several lambda, that of the largest marginal likelihood is taken (Laplace's approximation), so
@@ -50,31 +52,35 @@ PLACES = 4
 their processors' rounding errors change is rounded off."""
 
 
-def denoise(noisy: Integers, cells: int, deviation: float) -> Floats:
+def denoise(noisy: Integers, even: Floats, deviation: float) -> Floats:
     """Return non-negative patients per cell, shape (cells,): smooth, or as `estimate` gives them where noise is small.
 
     Args:
         noisy: counts of all nodes with noise, as `count_nodes` orders them.
-        cells: number of cells.
+        even: w, above 0, up to a factor, shape (cells,).
         deviation: standard deviation of the noise in each node, in patients; 0 for no noise.
     """
+    cells = len(even)
     rough = estimate(noisy, cells, deviation)
     if cells < FEWEST_CELLS or rough.sum() >= CLEAR * deviation * cells:
         return rough
-    return _smoothed(np.ascontiguousarray(noisy, dtype=np.int64).tobytes(), cells, deviation, float(rough.sum())).copy()
+    counts = np.ascontiguousarray(noisy, dtype=np.int64).tobytes()
+    offsets = np.log(even / even.mean()).tobytes()
+    return _smoothed(counts, offsets, deviation, float(rough.sum())).copy()
 
 
 @lru_cache(maxsize=8192)
-def _smoothed(noisy: bytes, cells: int, deviation: float, patients: float) -> Floats:
+def _smoothed(noisy: bytes, offsets: bytes, deviation: float, patients: float) -> Floats:
     """Return smooth patients per cell; kept, as coordinator and hospitals make the same encoder several times.
 
     Args:
         noisy: int64 counts of all nodes.
-        cells: number of cells.
+        offsets: float64 logarithms of w.
         deviation: standard deviation of the noise in each node, in patients.
         patients: N.
     """
-    posterior = _Posterior.of(np.frombuffer(noisy, dtype=np.int64), cells, deviation, patients)
+    posterior = _Posterior.of(np.frombuffer(noisy, dtype=np.int64), np.frombuffer(offsets), deviation, patients)
+    cells = len(posterior.offsets)
     logs, best, best_logs = np.zeros(cells), -np.inf, np.zeros(cells)
     for smoothness in SMOOTHNESS:
         logs, evidence = posterior.most_likely(logs, smoothness)
@@ -82,7 +88,7 @@ def _smoothed(noisy: bytes, cells: int, deviation: float, patients: float) -> Fl
             best, best_logs = evidence, logs
         elif evidence < best - WORSE:
             break
-    return np.asarray(np.round(_softmax(best_logs) * cells, PLACES) * (patients / cells))
+    return np.asarray(np.round(posterior.proportions(best_logs) * cells, PLACES) * (patients / cells))
 
 
 def _softmax(logs: Floats) -> Floats:
@@ -98,6 +104,7 @@ class _Posterior:
         information: N^2 A^T A / s^2, with s the deviation of the noise.
         observed: N A^T y / s^2.
         constant: y^T y / s^2.
+        offsets: log w.
         prior: D^T D and the ridge.
         prior_determinant: logarithm of its determinant.
     """
@@ -105,20 +112,27 @@ class _Posterior:
     information: Floats
     observed: Floats
     constant: float
+    offsets: Floats
     prior: Floats
     prior_determinant: float
 
     @classmethod
-    def of(cls, noisy: Integers, cells: int, deviation: float, patients: float) -> _Posterior:
+    def of(cls, noisy: Integers, offsets: Floats, deviation: float, patients: float) -> _Posterior:
         """Return the posterior of one histogram; arguments as those of `_smoothed`."""
+        cells = len(offsets)
         overlaps, prior, determinant = _shape_of(cells)
         variance = deviation**2
         observed = patients * (noisy @ node_sums(cells)) / variance
-        return cls(patients**2 / variance * overlaps, observed, float(noisy @ noisy) / variance, prior, determinant)
+        information, constant = patients**2 / variance * overlaps, float(noisy @ noisy) / variance
+        return cls(information, observed, constant, offsets, prior, determinant)
+
+    def proportions(self, logs: Floats) -> Floats:
+        """Return p."""
+        return _softmax(self.offsets + logs)
 
     def objective(self, logs: Floats, smoothness: float) -> float:
         """Return what is minimized: |y - N A p|^2 / (2 s^2) + lambda |D f|^2 / 2."""
-        p = _softmax(logs)
+        p = self.proportions(logs)
         misfit = self.constant - 2 * p @ self.observed + p @ self.information @ p
         return float(misfit + smoothness * (logs @ self.prior @ logs)) / 2
 
@@ -147,7 +161,7 @@ class _Posterior:
 
     def _gauss_newton(self, logs: Floats, smoothness: float) -> tuple[Floats, tuple[Floats, bool]]:
         """Return the descent direction and the factor of the Hessian, J^T J / s^2 + lambda D^T D, J = N A dp/df."""
-        p = _softmax(logs)
+        p = self.proportions(logs)
         moved = self.information @ p
         hessian = np.outer(p, p) * (self.information - moved[:, None] - moved[None, :] + p @ moved)
         hessian += smoothness * self.prior

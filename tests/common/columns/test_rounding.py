@@ -3,12 +3,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from common.arrays import Integers
+from common.columns.binning import Binning
 from common.columns.numeric import Numeric
 from common.columns.rounding import RoundValues, allot
 
@@ -65,6 +67,24 @@ def test_drawn_value_is_in_its_cell_and_class(edges: Integers, rounds: RoundValu
     assert (values >= edges[drawn]).all()
     assert (values < edges[drawn + 1]).all()
     assert (shares[drawn, rounds.classes_of(values)] > 0).all()
+
+
+def test_cells_hold_what_their_round_values_say() -> None:
+    # Halves of ten values: one has the multiple of ten, the other none. Nine of ten values are round.
+    even = RoundValues((10,)).even(np.array([0, 5, 10, 15, 20]), np.array([90.0, 10.0]))
+    assert even == pytest.approx([0.45 + 0.1 * 4 / 18, 0.1 * 5 / 18] * 2)
+    assert RoundValues().even(np.array([0, 1, 3, 4]), np.zeros(0)) == pytest.approx([0.25, 0.5, 0.25])
+
+
+def test_round_values_stay_round_where_noise_is_large() -> None:
+    """All 3000 values are whole, cells are 0.4 wide, and the noise of a cell exceeds what it holds."""
+    column, binning = Numeric(name="lab", lower=0, upper=200, decimals=1, multiples=(1.0,)), Binning(512, 16, 20.0)
+    rng = np.random.default_rng(0)
+    patients = pd.Series(np.clip(np.rint(rng.normal(80, 15, 3000)), 0, 200))
+    counts = column.histogram(512).count(patients)
+    code = column.code(counts + np.rint(rng.normal(0, 20, len(counts))).astype(np.int64), binning)
+    drawn = code.decode(code.encode(patients), rng)
+    assert (drawn % 1 == 0).mean() > 0.95
 
 
 def test_values_of_a_class_are_drawn_evenly() -> None:
