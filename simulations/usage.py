@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from pathlib import Path
 
 
 def cpu_seconds(*, with_children: bool = False) -> float:
@@ -14,5 +15,11 @@ def cpu_seconds(*, with_children: bool = False) -> float:
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has held at once, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    """Return the most memory that this process has held at once, in MiB.
+
+    On Linux `ru_maxrss` counts what a parent held when the process started; the high-water mark of its status does not.
+    """
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

@@ -98,10 +98,11 @@ def _days_between(first: Floats, second: Floats) -> Span | None:
     Args:
         first, second: the days of the two columns, as `_days_of` returns them.
     """
-    if (np.isnan(first) & ~np.isnan(second)).any():
+    is_known = ~np.isnan(second)
+    if (np.isnan(first) & is_known).any():
         return None
-    apart = (second - first)[~np.isnan(second)]
-    if not (apart > 0).any() or apart.max() >= np.ptp(second[~np.isnan(second)]):
+    apart = (second - first)[is_known]
+    if not (apart > 0).any() or apart.max() >= np.ptp(second[is_known]):
         return None
     least, most, early = int(apart.min()), int(apart.max()), int((apart < 0).sum())
     if early > MOST_EARLY * len(apart):

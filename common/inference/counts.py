@@ -246,7 +246,7 @@ def _axis(groups: Integers, released_groups: Integers, *, is_centered: bool) -> 
     meets[released_groups, groups] = 1.0
     if is_centered:
         meets -= meets.mean(0)
-    elif (meets.sum(1) == 1).all():  # theirs are as fine or finer: n of them are added up, with n times the variance
+    elif (meets.sum(1) == 1).all():  # as fine or finer: n released groups are added up, with n times the variance
         merged = meets / meets.sum(0)
         return _Axis(merged.T, np.diag(1 / meets.sum(0)))
     return _Axis(meets.T, meets.T @ meets)

@@ -81,13 +81,13 @@ def _epsilon(merged: tuple[Event, ...], delta: float, grid: float) -> float:
         return 0.0
     if any(isinstance(event, Unprotected) for event in merged):
         return math.inf
-    if _needs_renyi(merged) or delta < SMALLEST_DELTA:
+    if _needs_renyi(merged, delta):
         return renyi.epsilon_of(renyi.divergences(merged), delta)
     return _with_divergence(_composed(merged, grid), delta, _divergence(merged))
 
 
-def _needs_renyi(events: Iterable[Event]) -> bool:
-    return any(isinstance(event, SynchronousRun) for event in events)
+def _needs_renyi(events: Iterable[Event], delta: float = 1.0) -> bool:
+    return delta < SMALLEST_DELTA or any(isinstance(event, SynchronousRun) for event in events)
 
 
 def _divergence(events: Iterable[Event]) -> float:
@@ -141,7 +141,7 @@ def _composed_before(events: tuple[Event, ...], grid: float) -> pld.PrivacyLossD
 def epsilons(events: Iterable[Event], delta: float) -> list[float]:
     """Return `epsilon` of the first event, of the first two, and so on."""
     events = tuple(events)
-    if _needs_renyi(events) or delta < SMALLEST_DELTA:
+    if _needs_renyi(events, delta):
         divergences = np.cumsum([renyi.divergences([event]) for event in events], axis=0)
         return [renyi.epsilon_of(total, delta) for total in divergences]
     spent: list[float] = []

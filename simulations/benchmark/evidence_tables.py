@@ -135,12 +135,12 @@ def lost_to(results: pd.DataFrame, table: str, rival: str, epsilon: float) -> tu
     """
     central = results[(results.table == table) & (results.arm == CENTRAL) & (results.epsilon == epsilon)]
     rivals = results[(results.table == table) & (results.arm == rival) & results.epsilon.isin([epsilon, 0.0])]
-    central_scores, rival_scores = (part.set_index("seed")[list(COMPARED)] for part in (central, rivals))
+    central_scores, rival_scores = (cases.set_index("seed")[list(COMPARED)] for cases in (central, rivals))
     seeds = sorted(set(central_scores.index) & set(rival_scores.index))
     if not seeds:
         return None
     best = pd.Series({name: CORE_MEASURES[name].best for name in COMPARED})
-    errors, rival_errors = ((part.loc[seeds] - best).abs().mean() for part in (central_scores, rival_scores))
+    errors, rival_errors = ((scores.loc[seeds] - best).abs().mean() for scores in (central_scores, rival_scores))
     return tuple(name for name in COMPARED if errors[name] >= rival_errors[name]), len(seeds)
 
 

@@ -20,9 +20,7 @@ import pandas as pd
 
 from common.tables.formats import read_parts
 from common.tables.reading import Reading
-
-KIB_OF_A_MIB = 1024
-"""Linux counts a process's memory in kibibytes."""
+from simulations.usage import cpu_seconds, peak_mib
 
 
 def invented_table(rows: int) -> pd.DataFrame:
@@ -48,18 +46,11 @@ def invented_table(rows: int) -> pd.DataFrame:
 
 def read_once(path: Path, reading: Reading) -> dict[str, float]:
     """Return rows, seconds, CPU seconds and peak memory (MiB) of reading a table in this process."""
-    before = _peak_memory()
-    started, started_cpu = time.monotonic(), time.process_time()
+    before, started, started_cpu = peak_mib(), time.monotonic(), cpu_seconds()
     rows = sum(part.rows for part in read_parts(path, reading=reading))
-    seconds, cpu = time.monotonic() - started, time.process_time() - started_cpu
-    memory = {"mib": round(_peak_memory()), "mib_before": round(before)}
+    seconds, cpu = time.monotonic() - started, cpu_seconds() - started_cpu
+    memory = {"mib": round(peak_mib()), "mib_before": round(before)}
     return {"rows": rows, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), **memory}
-
-
-def _peak_memory() -> float:
-    """Return the most memory that this process had, in MiB (Linux)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) / KIB_OF_A_MIB
 
 
 def write_tables(folder: Path, rows: int, database: str | None) -> list[Path]:

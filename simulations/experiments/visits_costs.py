@@ -106,8 +106,8 @@ def measured(part: str, folder: Path, visits: int) -> dict[str, float | str]:
         visits: about how many there are.
     """
     torch.set_num_threads(1)
-    found = PARTS[part](folder, visits)
-    return {"part": part, **found, "process_seconds": cpu_seconds(), "mib": peak_mib()}
+    figures = PARTS[part](folder, visits)
+    return {"part": part, **figures, "process_seconds": cpu_seconds(), "mib": peak_mib()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
