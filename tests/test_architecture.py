@@ -39,7 +39,7 @@ COLUMN_CLASSES = {kind.__name__ for kind in KINDS.values()} | {
 
 MAY_ASK_FOR_A_KIND = (
     "common/columns/",
-    "common/dictionary/formats/",  # other tools' formats have types of their own, which differ by kind
+    "common/dictionary/standards/",  # other tools' standards have types of their own, which differ by kind
     "common/dossier/turtle.py",
     "common/export/",
     "common/tables/writing.py",

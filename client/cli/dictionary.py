@@ -21,10 +21,10 @@ def dictionary(
             "metadata, JSON Schema or pandera schema. Never a table of patients. Default: an empty form.",
         ),
     ] = None,
-    format_: Annotated[
+    standard: Annotated[
         str | None,
         typer.Option(
-            "--format", help="Its format: redcap, frictionless, sdv, json-schema, pandera. Default: recognized."
+            "--standard", help="Its standard: redcap, frictionless, sdv, json-schema, pandera. Default: recognized."
         ),
     ] = None,
 ) -> None:
@@ -33,18 +33,19 @@ def dictionary(
     Fill it in, and send it to the coordinator, who compares all hospitals' files with `fedsynth study agree`.
     """
     from common.dictionary.dictionary import parse_dictionary, to_toml
-    from common.dictionary.formats.registry import FORMATS, import_file
+    from common.dictionary.standards.registry import STANDARDS, import_file
     from common.dictionary.template import template
     from common.errors import StudyError
     from common.system.files import refuse_existing, write_synced, writing
 
     refuse_existing(out)
-    if format_ is not None and (description is None or format_ not in FORMATS):
-        raise StudyError(f"--format names the format of --from: {', '.join(FORMATS)}; correct it or leave it out")
+    if standard is not None and (description is None or standard not in STANDARDS):
+        expected = ", ".join(STANDARDS)
+        raise StudyError(f"--standard names the standard of --from: {expected}; correct it or leave it out")
     if description is None:
         text, outcome = template(hospital), "a commented form"
     else:
-        imported = import_file(description, format_)
+        imported = import_file(description, standard)
         source = f"{imported.title}: {description.name}"
         text = to_toml(hospital, imported.entries, source=source, notes=imported.notes)
         parse_dictionary(text, source=str(description))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.dictionary.dictionary import read_dictionary
-from common.dictionary.formats.registry import import_file
+from common.dictionary.standards.registry import import_file
 from common.errors import DataError, SiteError
 from common.harmonization.evidence import Described
 from common.harmonization.mapping import parse_mapping
@@ -40,7 +40,7 @@ class MappingOptions:
 
 
 def described_by(path: Path) -> dict[str, Described]:
-    """Return what a data dictionary says of each column: a file of `site dictionary`, or any format that it imports.
+    """Return what a data dictionary says of each column: a file of `site dictionary`, or any standard that it imports.
 
     Raises:
         StudyError: the file cannot be read, or is no description of columns.

@@ -1,4 +1,4 @@
-"""Formats of dictionaries: which settings of any column come back after a round trip."""
+"""Standards of dictionaries: which settings of any column come back after a round trip."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from common.columns.base import TableColumn
 from common.columns.kinds import KINDS, parse_column
-from common.dictionary.formats.registry import (
-    FORMATS,
+from common.dictionary.standards.registry import (
+    STANDARDS,
     WRITTEN,
     ImportedDictionary,
     export,
     import_document,
 )
-from common.dictionary.formats.values import clean, pattern_of, regex_of
+from common.dictionary.standards.values import clean, pattern_of, regex_of
 from tests.testbeds.all_kinds import COLUMNS
 
 HELD_BY_SDV = {
@@ -110,7 +110,7 @@ def columns_of(kinds: set[str]) -> st.SearchStrategy[list[TableColumn]]:
 
 def round_trip(columns: list[TableColumn], name: str) -> tuple[ImportedDictionary, tuple[str, ...]]:
     exported = export(columns, name)
-    return import_document(json.loads(exported.text), FORMATS[name]), exported.losses
+    return import_document(json.loads(exported.text), STANDARDS[name]), exported.losses
 
 
 class TestRoundTrip:

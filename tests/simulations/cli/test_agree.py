@@ -170,11 +170,11 @@ class TestDictionaryCommand:
         assert "Kari" not in output_of(result)
         assert not out.exists()
 
-    @pytest.mark.parametrize("words", [("--format", "sdv"), ("--from", "x.json", "--format", "xml")])
+    @pytest.mark.parametrize("words", [("--standard", "sdv"), ("--from", "x.json", "--standard", "xml")])
     def test_dictionary_refuses_a_format_without_use(self, tmp_path: Path, words: tuple[str, ...]) -> None:
         result = fedsynth("site", "dictionary", "--hospital", "north", "--out", tmp_path / "n.toml", *words)
         assert result.exit_code == 2
-        assert "--format names the format of --from" in output_of(result)
+        assert "--standard names the standard of --from" in output_of(result)
 
 
 class TestExport:

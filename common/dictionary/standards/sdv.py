@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.dictionary.entry import DictionaryEntry
-from common.dictionary.formats.format import Field, FieldReading, Fields, Format
-from common.dictionary.formats.values import dated, labels_of, numeric, pattern_of, regex_of
+from common.dictionary.standards.standard import Field, FieldReading, Fields, Standard
+from common.dictionary.standards.values import dated, labels_of, numeric, pattern_of, regex_of
 from common.errors import StudyError
 
 VERSION = "METADATA_SPEC_VERSION"
@@ -104,4 +104,4 @@ def _wrap(fields: Sequence[tuple[str, Field]]) -> Mapping[str, Any]:
     return {VERSION: "SINGLE_TABLE_V1", "columns": {name: dict(field) for name, field in fields}}
 
 
-SDV = Format("SDV metadata", _recognizes, _unwrap, _read, wrap=_wrap, write=_write)
+SDV = Standard("SDV metadata", _recognizes, _unwrap, _read, wrap=_wrap, write=_write)

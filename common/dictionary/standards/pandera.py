@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.dictionary.formats.format import Field, FieldReading, Fields, Format
-from common.dictionary.formats.values import described, labels_of, numeric
+from common.dictionary.standards.standard import Field, FieldReading, Fields, Standard
+from common.dictionary.standards.values import described, labels_of, numeric
 from common.errors import StudyError
 
 BOUNDS = {
@@ -92,4 +92,4 @@ def _typed(name: str, dtype: str, bounds: Mapping[str, Any], options: Any) -> tu
     return None, [f"is left out: no column holds the type '{dtype}'"]
 
 
-PANDERA = Format("pandera schema", _recognizes, _unwrap, _read)
+PANDERA = Standard("pandera schema", _recognizes, _unwrap, _read)

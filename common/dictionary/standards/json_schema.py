@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.dictionary.entry import DictionaryEntry
-from common.dictionary.formats.format import Field, FieldReading, Fields, Format
-from common.dictionary.formats.values import (
+from common.dictionary.standards.standard import Field, FieldReading, Fields, Standard
+from common.dictionary.standards.values import (
     dated,
     decimals_of,
     described,
@@ -171,4 +171,4 @@ def _wrap(fields: Sequence[tuple[str, Field]]) -> Mapping[str, Any]:
     }
 
 
-JSON_SCHEMA = Format("JSON Schema", _recognizes, _unwrap, _read, wrap=_wrap, write=_write, extension="x-fedsynth")
+JSON_SCHEMA = Standard("JSON Schema", _recognizes, _unwrap, _read, wrap=_wrap, write=_write, extension="x-fedsynth")

@@ -1,4 +1,4 @@
-"""The interface of a format: how its document is taken apart, what one field says, and how one field is written."""
+"""The interface of a standard: how its document is taken apart, what one field says, and how one field is written."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class FieldReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """One format.
+class Standard:
+    """One standard for descriptions of tables.
 
     Attributes:
         title: its name for people.
-        recognizes: whether a document looks like this format; the document is parsed, and a list of rows for CSV.
+        recognizes: whether a document follows this standard; the document is parsed, and a list of rows for CSV.
         unwrap: takes a document apart.
         read: what a field of a name says.
-        wrap: puts fields together to a document; None where the format is only read.
-        write: what the format itself can say about a column.
+        wrap: puts fields together to a document; None where the standard is only read.
+        write: what the standard itself can say about a column.
         extension: key of a field that other tools ignore, under which the rest is kept; None where there is none.
     """
 

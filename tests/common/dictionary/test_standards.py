@@ -1,4 +1,4 @@
-"""Imports from other tools: what each format carries, and what is said about the rest."""
+"""Imports from other tools: what each standard carries, and what is said about the rest."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from common.columns.kinds import parse_column
 from common.dictionary.entry import DictionaryEntry
-from common.dictionary.formats.registry import (
-    FORMATS,
+from common.dictionary.standards.registry import (
+    STANDARDS,
     export,
     import_document,
     import_file,
@@ -23,12 +23,12 @@ from tests.testbeds.all_kinds import COLUMNS
 
 def imported(document: Any, name: str) -> dict[str, DictionaryEntry]:
     """Return the columns of a document by name."""
-    assert FORMATS[name].recognizes(document)
-    return {entry.name: entry for entry in import_document(document, FORMATS[name]).entries}
+    assert STANDARDS[name].recognizes(document)
+    return {entry.name: entry for entry in import_document(document, STANDARDS[name]).entries}
 
 
 def notes_of(document: Any, name: str) -> str:
-    return "\n".join(import_document(document, FORMATS[name]).notes)
+    return "\n".join(import_document(document, STANDARDS[name]).notes)
 
 
 REDCAP = [
@@ -326,7 +326,7 @@ class TestImportFile:
         assert "Kari" not in str(problem.value)
 
     def test_a_file_of_a_tables_size_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("common.dictionary.formats.registry.LARGEST_FILE", 2_000_000)
+        monkeypatch.setattr("common.dictionary.standards.registry.LARGEST_FILE", 2_000_000)
         (tmp_path / "a.json").write_bytes(b" " * 2_000_000 + b'{"fields": []}')
         with pytest.raises(StudyError, match="more than 2 MB; give a description of columns, not a table"):
             import_file(tmp_path / "a.json")
@@ -356,7 +356,7 @@ class TestImportFile:
             document, "frictionless"
         )
 
-    def test_another_format_than_named_is_refused(self, tmp_path: Path) -> None:
+    def test_another_standard_than_named_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "schema.json"
         path.write_text('{"fields": [{"name": "a", "type": "integer"}]}', encoding="utf-8")
         with pytest.raises(StudyError, match="is not SDV metadata"):
@@ -399,7 +399,7 @@ class TestWrittenByOthers:
 
     def test_an_ordinal_column_of_sdv_2_is_one_of_labels(self) -> None:
         metadata = {"METADATA_SPEC_VERSION": "V2", "tables": {"t": {"columns": {"nyha": {"sdtype": "ordinal"}}}}}
-        assert import_document(metadata, FORMATS["sdv"]).entries[0].kind == "categorical"
+        assert import_document(metadata, STANDARDS["sdv"]).entries[0].kind == "categorical"
 
     def test_a_boolean_with_words_of_its_own_is_categorical_to_sdv(self) -> None:
         columns = [

@@ -7,8 +7,8 @@ from typing import Any
 
 from common.columns.cells import MISSING_WORDS
 from common.dictionary.entry import DictionaryEntry
-from common.dictionary.formats.format import Field, FieldReading, Fields, Format
-from common.dictionary.formats.values import dated, described, label_of, labels_of, numeric
+from common.dictionary.standards.standard import Field, FieldReading, Fields, Standard
+from common.dictionary.standards.values import dated, described, label_of, labels_of, numeric
 from common.errors import StudyError
 
 DATE_FORMATS = {"date": "%Y-%m-%d", "datetime": "%Y-%m-%dT%H:%M:%SZ"}
@@ -144,6 +144,6 @@ def _wrap(fields: Sequence[tuple[str, Field]]) -> Mapping[str, Any]:
     return {"fields": [dict(field) for _, field in fields], "missingValues": [""]}
 
 
-FRICTIONLESS = Format(
+FRICTIONLESS = Standard(
     "Frictionless Table Schema", _recognizes, _unwrap, _read, wrap=_wrap, write=_write, extension="fedsynth"
 )

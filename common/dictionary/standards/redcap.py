@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from common.dictionary.formats.format import Field, FieldReading, Fields, Format
-from common.dictionary.formats.values import clean, described, numeric
+from common.dictionary.standards.standard import Field, FieldReading, Fields, Standard
+from common.dictionary.standards.values import clean, described, numeric
 from common.errors import StudyError
 
 HEADINGS = {
@@ -190,4 +190,4 @@ def _checkbox(name: str, field: Field) -> FieldReading:
     return FieldReading(columns, [*notes, f"is a checkbox: {len(columns)} columns, one per answer"])
 
 
-REDCAP = Format("REDCap data dictionary", _recognizes, _unwrap, _read)
+REDCAP = Standard("REDCap data dictionary", _recognizes, _unwrap, _read)

@@ -1,4 +1,4 @@
-"""The table of formats, import into a dictionary and export of a study. A new format is added to `FORMATS`."""
+"""The table of standards, import into a dictionary and export of a study. A new standard is added to `STANDARDS`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 
 from common.columns.base import TableColumn
 from common.dictionary.entry import DictionaryEntry, Settings, parse_entry, reason_of, settings_of
-from common.dictionary.formats.format import Format
-from common.dictionary.formats.frictionless import FRICTIONLESS
-from common.dictionary.formats.json_schema import JSON_SCHEMA
-from common.dictionary.formats.pandera import PANDERA
-from common.dictionary.formats.redcap import REDCAP, recognizes_header
-from common.dictionary.formats.sdv import SDV
-from common.dictionary.formats.values import printable
+from common.dictionary.standards.frictionless import FRICTIONLESS
+from common.dictionary.standards.json_schema import JSON_SCHEMA
+from common.dictionary.standards.pandera import PANDERA
+from common.dictionary.standards.redcap import REDCAP, recognizes_header
+from common.dictionary.standards.sdv import SDV
+from common.dictionary.standards.standard import Standard
+from common.dictionary.standards.values import printable
 from common.errors import StudyError, cause_of
 
-FORMATS: dict[str, Format] = {
+STANDARDS: dict[str, Standard] = {
     "redcap": REDCAP,
     "sdv": SDV,
     "pandera": PANDERA,
     "frictionless": FRICTIONLESS,
     "json-schema": JSON_SCHEMA,
 }
-"""Formats by the name that a person gives; a file is of the first one that recognizes it."""
+"""Standards by the name that a person gives; a file is of the first one that recognizes it."""
 
 LARGEST_FILE = 50_000_000
 """Bytes of a description; a larger file is not a description."""
@@ -41,7 +41,7 @@ class ImportedDictionary:
     """What a description says.
 
     Attributes:
-        title: the format.
+        title: of the standard.
         entries: its columns.
         notes: what is not carried over, guessed or left out: one sentence per field and fact.
     """
@@ -57,7 +57,7 @@ class Exported:
 
     Attributes:
         text: the file.
-        losses: what the format cannot hold: one sentence per column.
+        losses: what the standard cannot hold: one sentence per column.
     """
 
     text: str
@@ -69,23 +69,23 @@ def import_file(path: Path, name: str | None = None) -> ImportedDictionary:
 
     Args:
         path: a CSV file of REDCap, or a JSON or YAML file.
-        name: its format, a key of `FORMATS`; None to recognize it.
+        name: its standard, a key of `STANDARDS`; None to recognize it.
 
     Raises:
-        StudyError: the file cannot be read, is of no known format, or describes no column.
+        StudyError: the file cannot be read, follows no known standard, or describes no column.
     """
     document = _document(path)
-    fitting = [key for key, layout in FORMATS.items() if layout.recognizes(document)]
+    fitting = [key for key, standard in STANDARDS.items() if standard.recognizes(document)]
     if name is None and fitting:
         name = fitting[0]
     if name is None or name not in fitting:
-        expected = FORMATS[name].title if name is not None else f"of a known format: {', '.join(FORMATS)}"
+        expected = STANDARDS[name].title if name is not None else f"of a known standard: {', '.join(STANDARDS)}"
         raise StudyError(f"'{path}' is not {expected}; give the description of the columns, never a table of patients")
     try:
-        imported = import_document(document, FORMATS[name])
-    except (AttributeError, KeyError, TypeError):  # a list where the format has an object, and the like
+        imported = import_document(document, STANDARDS[name])
+    except (AttributeError, KeyError, TypeError):  # a list where the standard has an object, and the like
         raise StudyError(
-            f"'{path}' is not a valid {FORMATS[name].title}: a part of it has another type than the format says; "
+            f"'{path}' is not a valid {STANDARDS[name].title}: a part of it has another type than the standard says; "
             "export it again with the tool that made it"
         ) from None
     if not imported.entries:
@@ -93,14 +93,14 @@ def import_file(path: Path, name: str | None = None) -> ImportedDictionary:
     return imported
 
 
-def import_document(document: Any, layout: Format) -> ImportedDictionary:
+def import_document(document: Any, standard: Standard) -> ImportedDictionary:
     """Return the columns of a parsed description. A field that is not a valid column is left out, with a note."""
-    unwrapped = layout.unwrap(document)
+    unwrapped = standard.unwrap(document)
     entries: dict[str, DictionaryEntry] = {}
     notes = list(unwrapped.notes)
     for name, field in unwrapped.fields:
-        reading = layout.read(name, field)
-        extension = field.get(layout.extension) if layout.extension is not None else None
+        reading = standard.read(name, field)
+        extension = field.get(standard.extension) if standard.extension is not None else None
         columns = [_extended(settings, extension) for settings in reading.columns]
         notes += [f"column '{name}' {note}" for note in reading.notes] if not extension else []
         for settings in columns:
@@ -114,7 +114,7 @@ def import_document(document: Any, layout: Format) -> ImportedDictionary:
                 continue
             entries[entry.name] = entry
     notes += _drop_unfitting(entries)
-    return ImportedDictionary(layout.title, tuple(entries.values()), tuple(printable(note) for note in notes))
+    return ImportedDictionary(standard.title, tuple(entries.values()), tuple(printable(note) for note in notes))
 
 
 def _drop_unfitting(entries: dict[str, DictionaryEntry]) -> list[str]:
@@ -144,32 +144,32 @@ def _extended(settings: Settings, extension: object) -> Settings:
 
 
 def export(columns: Sequence[TableColumn], name: str) -> Exported:
-    """Return the description of columns in a format.
+    """Return the description of columns by a standard.
 
-    The written fields are read again: what does not come back is kept under the format's extension, or is a loss.
+    The written fields are read again: what does not come back is kept under the standard's extension, or is a loss.
 
     Args:
         columns: the columns of a study.
-        name: the format, a key of `WRITTEN`.
+        name: the standard, a key of `WRITTEN`.
     """
-    layout = FORMATS[name]
-    assert layout.write is not None, "the format is written"
-    assert layout.wrap is not None, "the format is written"
+    standard = STANDARDS[name]
+    assert standard.write is not None, "the standard is written"
+    assert standard.wrap is not None, "the standard is written"
     fields: list[tuple[str, dict[str, Any]]] = []
     losses: list[str] = []
     for column in columns:
         entry = parse_entry(settings_of(column))
-        field = layout.write(entry)
-        differing = _differing(entry, layout.read(entry.name, field).columns)
-        if differing and layout.extension is not None:
-            field[layout.extension] = differing
+        field = standard.write(entry)
+        differing = _differing(entry, standard.read(entry.name, field).columns)
+        if differing and standard.extension is not None:
+            field[standard.extension] = differing
         fields.append((entry.name, field))
-        losses += _losses(entry.name, differing, layout)
-    return Exported(json.dumps(layout.wrap(fields), indent=2, ensure_ascii=False) + "\n", tuple(losses))
+        losses += _losses(entry.name, differing, standard)
+    return Exported(json.dumps(standard.wrap(fields), indent=2, ensure_ascii=False) + "\n", tuple(losses))
 
 
-WRITTEN = tuple(name for name, layout in FORMATS.items() if layout.write is not None)
-"""Formats that a study is exported to."""
+WRITTEN = tuple(name for name, standard in STANDARDS.items() if standard.write is not None)
+"""Standards that a study is exported to."""
 
 
 def _differing(entry: DictionaryEntry, readings: Sequence[Settings]) -> dict[str, Any]:
@@ -187,17 +187,17 @@ def _differing(entry: DictionaryEntry, readings: Sequence[Settings]) -> dict[str
     return {key: own.get(key) for key in keys}
 
 
-def _losses(name: str, differing: Mapping[str, Any], layout: Format) -> Iterator[str]:
+def _losses(name: str, differing: Mapping[str, Any], standard: Standard) -> Iterator[str]:
     if not differing:
         return
     if "name" in differing:
-        yield f"column '{name}': {layout.title} cannot hold a column of this kind"
+        yield f"column '{name}': {standard.title} cannot hold a column of this kind"
         return
     keys = ", ".join(differing)
-    if layout.extension is None:
-        yield f"column '{name}': {layout.title} cannot hold {keys}"
+    if standard.extension is None:
+        yield f"column '{name}': {standard.title} cannot hold {keys}"
     else:
-        yield f"column '{name}': {keys} under '{layout.extension}', which other tools ignore"
+        yield f"column '{name}': {keys} under '{standard.extension}', which other tools ignore"
 
 
 def _document(path: Path) -> Any:

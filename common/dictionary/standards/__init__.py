@@ -1,0 +1,1 @@
+"""Standards by which other tools describe tables: a dictionary is imported from them, a study exported to them."""
