@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, reduce
 
 import numpy as np
-from dp_accounting.pld import privacy_loss_distribution as pld
+from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
 from scipy.optimize import brentq
 
@@ -47,7 +47,7 @@ from common.privacy.events import (
     Unprotected,
     merge,
 )
-from common.privacy.gaussian_loss import gaussian_loss
+from common.privacy.gaussian_loss import discrete_gaussian_loss, gaussian_loss
 
 LOSS_GRID = 1e-4
 """Spacing of the discretized privacy loss. Rounding is pessimistic, so a coarser grid only reports more epsilon."""
@@ -101,7 +101,7 @@ def _divergence(events: Iterable[Event]) -> float:
     return total
 
 
-def _with_divergence(loss: pld.PrivacyLossDistribution, delta: float, divergence: float) -> float:
+def _with_divergence(loss: PrivacyLossDistribution, delta: float, divergence: float) -> float:
     """Return epsilon at delta where `loss` is known up to a factor exp(divergence)."""
     return float(loss.get_epsilon_for_delta(delta * math.exp(-divergence))) + 2 * divergence
 
@@ -128,14 +128,14 @@ def deltas(events: Iterable[Event], epsilons: Sequence[float]) -> Floats:
     return np.minimum(1.0, central * math.exp(divergence))
 
 
-def _composed(merged: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
+def _composed(merged: tuple[Event, ...], grid: float) -> PrivacyLossDistribution:
     *before, last = merged
     return _composed_before(tuple(before), grid).compose(_loss(last, grid)) if before else _loss(last, grid)
 
 
 @lru_cache(maxsize=4)  # a search for the noise of the last event composes those before it once
-def _composed_before(events: tuple[Event, ...], grid: float) -> pld.PrivacyLossDistribution:
-    return reduce(pld.PrivacyLossDistribution.compose, (_loss(event, grid) for event in events))
+def _composed_before(events: tuple[Event, ...], grid: float) -> PrivacyLossDistribution:
+    return reduce(PrivacyLossDistribution.compose, (_loss(event, grid) for event in events))
 
 
 def epsilons(events: Iterable[Event], delta: float) -> list[float]:
@@ -145,7 +145,7 @@ def epsilons(events: Iterable[Event], delta: float) -> list[float]:
         divergences = np.cumsum([renyi.divergences([event]) for event in events], axis=0)
         return [renyi.epsilon_of(total, delta) for total in divergences]
     spent: list[float] = []
-    total: pld.PrivacyLossDistribution | None = None
+    total: PrivacyLossDistribution | None = None
     divergence = 0.0
     for event in events:
         if isinstance(event, Unprotected) or math.inf in spent:
@@ -197,21 +197,17 @@ def calibrate(
 
 
 @lru_cache(maxsize=32)
-def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
+def _loss(event: Event, grid: float) -> PrivacyLossDistribution:
     match event:
         case DiscreteGaussianVector(sigma, squared_sensitivity, largest_change):
             if largest_change > 1:  # up to its divergence, which is charged where losses become an epsilon
                 multiplier = sigma / math.sqrt(squared_sensitivity)
                 return gaussian_loss(multiplier, 1.0, grid)
             if sigma < COMPOSITION_GRID_SIGMA:
-                single = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=grid)
+                single = discrete_gaussian_loss(sigma, 1, grid)
                 return single.self_compose(squared_sensitivity) if squared_sensitivity > 1 else single
             # The loss depends on the sum of the coordinates that change alone; see the module's text.
-            return pld.from_discrete_gaussian_mechanism(
-                sigma * math.sqrt(squared_sensitivity),
-                sensitivity=squared_sensitivity,
-                value_discretization_interval=grid,
-            )
+            return discrete_gaussian_loss(sigma * math.sqrt(squared_sensitivity), squared_sensitivity, grid)
         case DistributedGaussianVector():
             return _loss(event.central, grid)  # up to its divergence, too
         case DpSgdRun(noise_multiplier, sample_rate, steps):

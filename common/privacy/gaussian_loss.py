@@ -1,8 +1,8 @@
-"""The privacy loss distribution of a Gaussian mechanism with Poisson sampling, for all points of a grid at once.
+"""The privacy loss distributions of Gaussian mechanisms, for all points of a grid at once.
 
-`dp-accounting` inverts the privacy loss point by point in Python, which is most of the time that a plan with training
-takes. Here it is inverted for the whole grid; bounds of the grid, distribution functions and the pessimistic
-discretization ("connect the dots": Doroshenko and others 2022, arXiv 2207.04380) are those of `dp-accounting`.
+`dp-accounting` goes through the points in Python, which is most of the time that a plan takes. Here they are numpy's;
+bounds of the grid, distribution functions and the pessimistic discretizations (privacy buckets for discrete noise, and
+"connect the dots": Doroshenko and others 2022, arXiv 2207.04380) are those of `dp-accounting`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,39 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from dp_accounting.pld import pld_pmf, privacy_loss_distribution
-from dp_accounting.pld.privacy_loss_mechanism import AdjacencyType, GaussianPrivacyLoss
+from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+from dp_accounting.pld.privacy_loss_mechanism import AdjacencyType, DiscreteGaussianPrivacyLoss, GaussianPrivacyLoss
 
 from common.arrays import Floats
+from common.privacy.loss_pmf import LossPmf
 
 
-def gaussian_loss(
-    noise_multiplier: float, sample_rate: float, grid: float
-) -> privacy_loss_distribution.PrivacyLossDistribution:
+def discrete_gaussian_loss(sigma: float, sensitivity: int, grid: float) -> PrivacyLossDistribution:
+    """Return the loss of a discrete Gaussian mechanism: s (-s / 2 - x) / sigma^2 at noise x, s being its sensitivity.
+
+    Unit: one patient; neighboring tables differ by adding or removing one.
+
+    Args:
+        sigma: parameter of the noise.
+        sensitivity: largest change of the value.
+        grid: spacing of the discretized loss; losses are rounded up.
+
+    Returns:
+        The same distribution as `from_discrete_gaussian_mechanism` of `dp-accounting`.
+    """
+    mechanism = DiscreteGaussianPrivacyLoss(sigma, sensitivity)
+    tail = mechanism.privacy_loss_tail()
+    noise = np.arange(tail.lower_x_truncation - 1, tail.upper_x_truncation + 1)
+    masses = np.diff(mechanism.mu_upper_cdf(noise))
+    losses = np.ceil(sensitivity * (-0.5 * sensitivity - noise[1:]) / sigma**2 / grid).astype(np.int64)
+    lowest = int(losses.min())
+    infinity_mass = float(tail.tail_probability_mass_function[math.inf])
+    return PrivacyLossDistribution(
+        LossPmf(grid, lowest, np.bincount(losses - lowest, masses).astype(np.float64), infinity_mass)
+    )
+
+
+def gaussian_loss(noise_multiplier: float, sample_rate: float, grid: float) -> PrivacyLossDistribution:
     """Return the loss of a Gaussian mechanism of sensitivity 1, applied to a Poisson sample of the patients.
 
     Unit: one patient; neighboring tables differ by adding or removing one.
@@ -33,17 +57,27 @@ def gaussian_loss(
     """
     removed = _discretized(noise_multiplier, sample_rate, grid, AdjacencyType.REMOVE)
     if sample_rate == 1:
-        return privacy_loss_distribution.PrivacyLossDistribution(removed)
+        return PrivacyLossDistribution(removed)
     added = _discretized(noise_multiplier, sample_rate, grid, AdjacencyType.ADD)
-    return privacy_loss_distribution.PrivacyLossDistribution(removed, added)
+    return PrivacyLossDistribution(removed, added)
 
 
-def _discretized(noise_multiplier: float, sample_rate: float, grid: float, adjacency: AdjacencyType) -> pld_pmf.PLDPmf:
+def _discretized(noise_multiplier: float, sample_rate: float, grid: float, adjacency: AdjacencyType) -> LossPmf:
+    """Return the loss of one adjacency, rounded up so that its divergence lies on the chords between the grid's points.
+
+    p_i = (delta_(i+1) - delta_i - e^d (delta_i - delta_(i-1))) / (e^d - 1),    d = grid
+    """
     loss = GaussianPrivacyLoss(noise_multiplier, sampling_prob=sample_rate, adjacency_type=adjacency)
     bounds = loss.connect_dots_bounds()
     low, high = math.floor(bounds.epsilon_lower / grid), math.ceil(bounds.epsilon_upper / grid)
-    deltas = _deltas(loss, np.arange(low, high + 1) * grid, noise_multiplier)
-    return pld_pmf.create_pmf_pessimistic_connect_dots_fixed_gap(grid, low, high, deltas)
+    deltas = np.minimum.accumulate(_deltas(loss, np.arange(low, high + 1) * grid, noise_multiplier))
+    if len(deltas) == 1:
+        return LossPmf(grid, low, 1 - deltas, float(deltas[0]))
+    steps = np.diff(deltas)
+    first = 1 - deltas[0] + steps[0] / math.expm1(grid)
+    between = (steps[1:] - steps[:-1] * math.exp(grid)) / math.expm1(grid)
+    last = steps[-1] / math.expm1(-grid)
+    return LossPmf(grid, low, np.maximum(0.0, np.concatenate(([first], between, [last]))), float(deltas[-1]))
 
 
 def _deltas(loss: GaussianPrivacyLoss, epsilons: Floats, noise_multiplier: float) -> Floats:
