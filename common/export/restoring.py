@@ -29,6 +29,9 @@ from common.system.files import refuse_existing
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error, pa.ArrowException)
 """What reading a file raises that somebody changed."""
 
+DATA_SUFFIXES = (".csv", ".duckdb", ".ndjson", ".parquet")
+"""Ends of the files that an import reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestorableExport:
@@ -83,7 +86,7 @@ def read_export(folder: Path) -> RestorableExport:
 
 
 def _refuse_changed(folder: Path, digests: dict[str, object]) -> None:
-    """Raise `DataError` where a file is not as the export wrote it.
+    """Raise `DataError` where a file is not as the export wrote it, or is not listed.
 
     Whoever changes a file can change its digest as well, so this finds accidents: a cut copy, or a spreadsheet that
     saved a table its own way.
@@ -109,6 +112,12 @@ def _refuse_changed(folder: Path, digests: dict[str, object]) -> None:
                 f"'{name}' in '{folder}' was changed after the export: its SHA-256 is not the one in {MANIFEST}; "
                 "restore the file, or export again"
             )
+    written = {path.name for path in folder.iterdir() if path.suffix in DATA_SUFFIXES}
+    if unlisted := {STUDY, *written} - set(digests):
+        raise DataError(
+            f"{MANIFEST} in '{folder}' leaves {len(unlisted)} files of the export out, whose changes could not be "
+            "noticed; restore the export"
+        )
 
 
 def restore(exported: RestorableExport, out: Path) -> int:

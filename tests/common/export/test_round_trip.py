@@ -232,6 +232,14 @@ class TestDamage:
         with pytest.raises(StudyError, match="names an unknown format; restore the export"):
             read_export(folder)
 
+    @pytest.mark.parametrize(("left_out", "count"), [(None, 6), ("Observation.ndjson", 1), ("study.toml", 1)])
+    def test_a_file_that_is_not_listed_is_refused(self, folder: Path, left_out: str | None, count: int) -> None:
+        facts = json.loads((folder / "export.json").read_text())
+        kept = {name: digest for name, digest in facts["files"].items() if left_out not in (None, name)}
+        (folder / "export.json").write_text(json.dumps(facts | {"files": kept}))
+        with pytest.raises(DataError, match=f"leaves {count} files of the export out"):
+            read_export(folder)
+
     @pytest.mark.parametrize("name", ["Encounter.ndjson", "Patient.ndjson"])
     def test_a_lost_resource_is_noticed(self, folder: Path, tmp_path: Path, name: str) -> None:
         lines = (folder / name).read_text().splitlines(keepends=True)
