@@ -90,6 +90,21 @@ class TestTable:
         reading = omop_database(tmp_path / "cdm.duckdb", ends, earlier, persons=4)
         assert table(study, reading)["bleed"] == ["10", "40", "90", "10"]
 
+    def test_touching_observation_periods_are_not_joined(self, tmp_path: Path) -> None:
+        # The next period begins the day after: person 1 is first seen on 2020-01-02, person 2 on 2020-01-03.
+        split = [
+            statement
+            for person, end, start in ((1, "2020-01-20", "2020-01-21"), (2, "2019-12-20", "2019-12-21"))
+            for statement in (
+                f"UPDATE observation_period SET observation_period_end_date = DATE '{end}' WHERE person_id = {person}",
+                f"INSERT INTO observation_period VALUES ({person}, DATE '{start}', DATE '2021-01-01')",
+            )
+        ]
+        study = omop_study(('"any"', '"time to event"'), ('target = "bleed"', 'target = "sex"'))
+        columns = table(study, omop_database(tmp_path / "cdm.duckdb", *split, persons=3))
+        assert columns["person_id"] == ["0", "1"]  # person 2: 13 days before, in the period that holds the day
+        assert columns["bleed"] == ["10", "18"]  # person 1: observed until day 18, not the window's last day, 90
+
     def test_an_event_after_the_observation_does_not_count(self, tmp_path: Path) -> None:
         # Persons 0 and 3 bleed on day 10; person 0 is observed until day 4, person 3 until day 10.
         ends = [
