@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -15,10 +16,29 @@ from simulations.federation.federate import federate, simulated_run
 from simulations.federation.prepare import Prepared
 from simulations.federation.sites import open_hospitals, open_shards
 from simulations.rehearsal.deployment import Deployment
+from simulations.rehearsal.processes import fedsynth_command
 from simulations.rehearsal.run import RESULTS
 from tests.testbeds.clinic import clinic_study, clinic_tables
+from tests.testbeds.command_line import fedsynth
 
 SITES = ("north", "south")
+
+LONG = ("run", "resume")
+"""Commands that last as long as a run: each has its own process, which is ended when it takes too long."""
+
+
+class Bed(Deployment):
+    """A deployment whose short commands run in the test's process: that spares seconds of imports for each.
+
+    Whatever stays up or meets the network is a process of its own, as at a site.
+    """
+
+    def fedsynth(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        if arguments[1] in LONG:
+            return super().fedsynth(*arguments, timeout_s=timeout_s)
+        with chdir(self.path):
+            done = fedsynth(*arguments)
+        return subprocess.CompletedProcess([*fedsynth_command(), *arguments], done.exit_code, done.stdout, done.stderr)
 
 
 def rehearsal_tables() -> dict[str, pd.DataFrame]:
@@ -41,7 +61,7 @@ def rehearsal_study(coordinator: str, **sections: Mapping[str, object]) -> Study
 @contextmanager
 def running(folder: Path, **sections: Mapping[str, object]) -> Iterator[Deployment]:
     """A coordinator and both sites, started and connected."""
-    with Deployment(folder) as one:
+    with Bed(folder) as one:
         study = rehearsal_study(one.make_keys(), **sections)
         one.start_coordinator()
         one.start_sites(rehearsal_tables(), study)
