@@ -10,6 +10,9 @@ import pytest
 from hypothesis import settings
 
 from tests.testbeds.browser import Browser
+from tests.testbeds.quick_learners import quick_learners
+
+__all__ = ["quick_learners"]
 
 settings.register_profile("fedsynth", deadline=None)  # machines differ; slowness is not a property
 settings.load_profile("fedsynth")

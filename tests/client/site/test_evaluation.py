@@ -42,6 +42,8 @@ from tests.testbeds.images import SIZE, images_study, images_table
 from tests.testbeds.site_folder import STUDY, make_site, patients
 from tests.testbeds.visits import invented_visits, visits_study
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 UNMEASURED = VisitEvidence(
     target="stage",
     train_patients=0,

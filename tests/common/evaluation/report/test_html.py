@@ -29,6 +29,8 @@ from common.evaluation.statistics.values import labels
 from common.study.rules import Rule
 from common.study.schema import Schema
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 HOSTILE = "<script>alert('age')</script>"
 EXTREME = 98765.0  # digits that no other number has by chance
 TITLE = "heart <study>"
