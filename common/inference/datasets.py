@@ -16,7 +16,7 @@ from common.errors import DataError, StudyError
 from common.inference.combining import Pooled, pool
 from common.inference.estimands import Estimand
 from common.planning.phases import PublicRun, measurements_of
-from common.release import IMAGES, draw_images, written_table
+from common.release import IMAGES, draw_images, sha256_of, written_table
 from common.seeds import seed_for
 from common.study.rules import repair
 from common.study.schema import Schema
@@ -30,6 +30,9 @@ from common.tables.writing import WRITERS
 
 DATASETS, STUDY = "datasets.json", "study.toml"
 """Files beside the tables: which they are, and the study with their columns."""
+
+FILES = "files"
+"""Key of the tables' SHA-256, by name."""
 
 COLUMNS = ("estimand", "estimate", "variance")
 """Columns of a file of estimates, one line for each estimand of each table."""
@@ -52,6 +55,11 @@ class DatasetFacts:
     rows: int
     patients: int
     seed: int
+
+    def __post_init__(self) -> None:
+        numbers = (self.datasets, self.rows, self.patients, self.seed)
+        if any(type(number) is not int for number in numbers) or min(self.datasets, self.rows) < 1:
+            raise ValueError("datasets, rows, patients and seed are whole numbers, the first two at least 1")
 
 
 def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterator[Path]:
@@ -84,6 +92,7 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
         folder = RunFolder(out)
         folder.write(STUDY, public.study.to_toml())
         settings = PosteriorSettings(facts.datasets, facts.rows, facts.seed)
+        digests = {}
         for number, codes in enumerate(posterior_codes(measurements, settings), start=1):
             rng = np.random.default_rng(seed_for(facts.seed, "datasets", number))
             frame = public.encoder.redrawn(rng).decode(codes, rng)
@@ -92,8 +101,10 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
             for path, image in images.files().items() if images else ():
                 folder.write(path, image)
             content = WRITERS["csv"](written_table(public, frame, images), public.study.table)
-            yield folder.write(_name(number), content)
-        folder.write_json(DATASETS, asdict(facts))
+            table = folder.write(_name(number), content)
+            digests[table.name] = sha256_of(table)
+            yield table
+        folder.write_json(DATASETS, asdict(facts) | {FILES: digests})
 
 
 def facts_of(public: PublicRun, datasets: int, rows: int, seed: int) -> DatasetFacts:
@@ -114,18 +125,27 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
     """Return the facts of a folder of tables, their columns, and the tables.
 
     Raises:
-        StudyError: it is another folder, or not whole.
+        StudyError: it is another folder, or not whole, or a table was changed after it was drawn: intervals rest on the
+            number of its rows.
     """
     record = RunFolder(folder).read_json(DATASETS) if folder.is_dir() else None
-    if not isinstance(record, dict) or set(record) != set(DatasetFacts.__dataclass_fields__):
+    if not isinstance(record, dict) or set(record) != {*DatasetFacts.__dataclass_fields__, FILES}:
         raise StudyError(f"'{folder}' is no folder of `fedsynth sample --datasets`, or one that was not finished")
-    facts, study = DatasetFacts(**record), read_study(folder / STUDY)
+    study, digests = read_study(folder / STUDY), record.pop(FILES)
+    try:
+        facts = DatasetFacts(**record)
+    except ValueError as problem:
+        raise StudyError(f"{DATASETS} in '{folder}' is damaged ({problem}); draw the tables again") from None
+    if facts.fingerprint != study.fingerprint:
+        raise StudyError(f"{DATASETS} and {STUDY} in '{folder}' are of different studies; draw the tables again")
+    if not isinstance(digests, dict) or set(digests) != {_name(number + 1) for number in range(facts.datasets)}:
+        raise StudyError(f"{DATASETS} in '{folder}' does not list {facts.datasets} tables; draw them again")
 
     def tables() -> Iterator[pd.DataFrame]:
-        for number in range(1, facts.datasets + 1):
-            path = folder / _name(number)
-            if not path.is_file():
-                raise StudyError(f"'{path}' is missing; draw the tables again")
+        for name, digest in sorted(digests.items()):
+            path = folder / name
+            if not path.is_file() or sha256_of(path) != digest:
+                raise StudyError(f"'{path}' is missing, or was changed after it was drawn; draw the tables again")
             raw = read_images(read_table(path), study.images, folder, path.name)
             yield conform(raw, study.table)
 

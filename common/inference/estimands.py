@@ -84,6 +84,8 @@ def parse_estimand(kind: str, text: str, schema: Schema) -> Estimand:
     if not second:
         raise StudyError("--log-odds takes OUTCOME=LABEL:COLUMN, and =LABEL after it where the column holds labels")
     other, other_label = _column_and_label(second, schema, needs_label=False)
+    if other == column:
+        raise StudyError(f"--log-odds names column '{column}' twice; name another column after the colon")
     if schema[other].grid is None and not other_label:
         raise StudyError(f"column '{other}' holds labels; name one, as in {other}=LABEL")
     return Estimand(kind, column, label, other, other_label)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.site.approval import ProposedRun, consider_run, deny
+from client.site.approval import ProposedRun, consider_run, deny, withdraw
 from client.site.config import read_site
 from client.site.opening import open_hospital
 from common.errors import PolicyRefusal, Reason, SiteError
@@ -37,6 +37,8 @@ class TestState:
             consider_run(read_site(folder), PROPOSED)
         with pytest.raises(SiteError, match=f"belongs to account {owner}, which runs the agent"):
             deny(read_site(folder), PROPOSED, KARI)
+        with pytest.raises(SiteError, match=f"belongs to account {owner}, which runs the agent"):
+            withdraw(read_site(folder), "run-2", KARI)
 
 
 class TestUnit:

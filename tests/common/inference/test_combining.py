@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict
@@ -95,6 +96,7 @@ class TestEstimands:
             ("proportion", "sex=male:age", "names one column"),
             ("log-odds", "outcome=yes", "takes OUTCOME=LABEL:COLUMN"),
             ("log-odds", "outcome=yes:sex", "holds labels; name one"),
+            ("log-odds", "outcome=yes:outcome=yes", "names column 'outcome' twice"),
         ],
     )
     def test_other_texts_are_refused(self, kind: str, text: str, words: str) -> None:
@@ -118,9 +120,65 @@ def test_a_run_without_counted_tables_draws_none(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_that_is_missing_is_named(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(clinic_study().to_toml(), encoding="utf-8")
-    (tmp_path / "datasets.json").write_text(json.dumps(asdict(DatasetFacts("0" * 64, 3, 10, 10, 0))))
-    _, _, tables = read_datasets(tmp_path)
-    with pytest.raises(StudyError, match=r"dataset-001.csv' is missing; draw the tables again"):
+class TestFolder:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """Three tables of two rows, as `sample --datasets` leaves them."""
+        study = clinic_study()
+        (tmp_path / "study.toml").write_text(study.to_toml(), encoding="utf-8")
+        tables = {f"dataset-00{number}.csv": b"age,lab,sex,outcome\n1,2,male,no\n3,4,male,no\n" for number in (1, 2, 3)}
+        for name, content in tables.items():
+            (tmp_path / name).write_bytes(content)
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in tables.items()}
+        self.change(tmp_path, **asdict(DatasetFacts(study.fingerprint, 3, 2, 10, 0)), files=digests)
+        return tmp_path
+
+    def change(self, folder: Path, **facts: object) -> None:
+        path = folder / "datasets.json"
+        record = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(record | facts))
+
+    def test_tables_come_back_in_their_order(self, folder: Path) -> None:
+        facts, schema, tables = read_datasets(folder)
+        assert (facts.rows, schema.names[0]) == (2, "age")
+        assert [table["age"].tolist() for table in tables] == [[18.0, 18.0]] * 3  # the lower bound
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("rows", 0),
+            ("rows", -5),
+            ("rows", "x"),
+            ("rows", True),
+            ("datasets", 0),
+            ("datasets", "3"),
+            ("patients", None),
+        ],
+    )
+    def test_facts_that_are_no_numbers_are_refused(self, folder: Path, name: str, value: object) -> None:
+        self.change(folder, **{name: value})
+        with pytest.raises(StudyError, match=r"datasets.json in .* is damaged \(datasets, rows, patients and seed are"):
+            read_datasets(folder)
+
+    def test_the_study_of_another_folder_is_refused(self, folder: Path) -> None:
+        self.change(folder, fingerprint="0" * 64)
+        with pytest.raises(StudyError, match="are of different studies"):
+            read_datasets(folder)
+
+    @pytest.mark.parametrize(("name", "value"), [("files", {}), ("files", []), ("datasets", 2), ("datasets", 4)])
+    def test_other_numbers_of_tables_are_refused(self, folder: Path, name: str, value: object) -> None:
+        self.change(folder, **{name: value})
+        with pytest.raises(StudyError, match=r"does not list [234] tables"):
+            read_datasets(folder)
+
+    @pytest.mark.parametrize("content", [None, b"", b"age,lab,sex,outcome\n1,2,male,no\n"])
+    def test_a_table_that_was_changed_is_named(self, folder: Path, content: bytes | None) -> None:
+        path = folder / "dataset-002.csv"
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        _, _, tables = read_datasets(folder)
         next(tables)
+        with pytest.raises(StudyError, match=r"dataset-002.csv' is missing, or was changed after it was drawn"):
+            next(tables)

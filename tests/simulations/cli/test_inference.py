@@ -99,7 +99,9 @@ def test_a_pooled_file_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_tables_are_pooled_about_something(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(survival_study().to_toml(), encoding="utf-8")
-    (tmp_path / "datasets.json").write_text(json.dumps(asdict(DatasetFacts("0" * 64, 3, 10, 10, 0))))
+    study, files = survival_study(), {"dataset-001.csv": "0" * 64}
+    (tmp_path / "study.toml").write_text(study.to_toml(), encoding="utf-8")
+    facts = asdict(DatasetFacts(study.fingerprint, 1, 10, 10, 0))
+    (tmp_path / "datasets.json").write_text(json.dumps(facts | {"files": files}))
     refused = fedsynth("combine", tmp_path)
     assert "say what to estimate: --mean, --proportion or --log-odds" in output_of(refused)
