@@ -126,7 +126,7 @@ FLAGGED = re.compile(rf"{_NUMBER}\s*(?:\*{{1,3}}|!{{1,3}}|↑{{1,2}}|↓{{1,2}}|
 
 def censored(text: str) -> tuple[int, float] | None:
     """Return the side and the number of a censored value: -1 for below, 1 for above; None for any other text."""
-    match = CENSORED.fullmatch(text.strip())
+    match = CENSORED.fullmatch(text.strip()) if _is_no_number(text) else None
     if match is None:
         return None
     below, _, limit, edge = match.groups()
@@ -136,8 +136,13 @@ def censored(text: str) -> tuple[int, float] | None:
 
 def flagged(text: str) -> float:
     """Return the number before the mark of a laboratory that it is high or low, NaN for any other text."""
-    match = FLAGGED.fullmatch(text.strip())
+    match = FLAGGED.fullmatch(text.strip()) if _is_no_number(text) else None
     return math.nan if match is None else number_of(match[1])
+
+
+def _is_no_number(text: str) -> bool:
+    """Return False where the text is a number, which is cheaper to see than that it matches no pattern."""
+    return math.isnan(number_of(text))
 
 
 def count_rows(count: int) -> str:

@@ -19,9 +19,10 @@ from itertools import combinations
 
 import numpy as np
 
-from common.arrays import Floats
-from common.marginals.evidence import Evidence
+from common.arrays import Floats, Integers
+from common.marginals.evidence import Evidence, PairLevel
 from common.marginals.queries import FULL, Query, groups_of_set
+from common.marginals.resolutions import Resolution
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
@@ -34,6 +35,9 @@ LEAST_PAIR_PRIOR = 1e-5
 PAIR_GRID = (0.0, *np.geomspace(1e-3, 30, 40))
 SET_GRID = (0.0, *np.geomspace(1e-2, 40, 40))
 """Precisions that a table may get, relative to an equal part of the total."""
+
+CELLS_AT_ONCE = 2**13
+"""Cells of tables of pairs whose errors are computed at once, at every precision."""
 
 MOST_LISTED = 1_000_000
 """Triples. Where there are more, only those of a column with two of its strongest partners are looked at."""
@@ -78,18 +82,49 @@ def pair_precisions(evidence: Evidence, pairs: Sequence[Pair], count: NextCount)
     refined_codes = np.unique(refined.positions, return_index=True)[1]  # one code of every group
     grid = np.array(PAIR_GRID) * count.total / max(1, len(pairs))
     errors = np.zeros((len(pairs), len(grid)))
+    columns = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     for level, counted in zip(evidence.resolutions.levels[: next_level + 1], evidence.pairs, strict=False):
         codes = np.bincount(level.positions[refined_codes], minlength=level.width)
-        for row, (first, second) in enumerate(pairs):
-            cells = level.span(first), level.span(second)
-            independent = counted.independent[cells]
-            prior = independent * max(counted.prior[first, second], LEAST_PAIR_PRIOR * float((independent**2).sum()))
-            known = 1 / np.maximum(prior, 1e-16) + 1 / counted.variances[cells]
-            merged = np.outer(codes[cells[0]], codes[cells[1]])
-            errors[row] += np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((0, 1))
+        for some in _alike(level, columns):
+            errors[some] += _expected_errors(level, counted, codes, columns[some], grid)
     errors *= np.where([count.target in pair for pair in pairs], count.favor, 1.0)[:, None]
     costs = _costs(evidence, pairs)
     return _cheapest(errors, costs, grid, count.total)
+
+
+def _alike(level: Resolution, pairs: Integers) -> Iterator[Integers]:
+    """Yield the rows of pairs whose tables have the same shape, a few at a time: a wide table has thousands of pairs.
+
+    Args:
+        level: resolution of the tables.
+        pairs: indices of columns, shape (pairs, 2).
+    """
+    shapes = level.sizes[pairs]
+    order = np.lexsort(shapes.T[::-1])
+    starts = np.flatnonzero((np.diff(shapes[order], axis=0, prepend=0) != 0).any(axis=1))
+    for rows in np.split(order, starts[1:]) if len(order) else ():
+        together = max(1, CELLS_AT_ONCE // int(shapes[rows[0]].prod()))
+        yield from np.split(rows, range(together, len(rows), together))
+
+
+def _expected_errors(level: Resolution, counted: PairLevel, codes: Integers, pairs: Integers, grid: Floats) -> Floats:
+    """Return the errors to expect of all cells of each pair together at each precision, shape (pairs, precisions).
+
+    Args:
+        level: resolution of the tables.
+        counted: what is known of all pairs at it.
+        codes: groups of the next count in each group of the level.
+        pairs: columns of tables of one shape, shape (pairs, 2).
+        grid: precisions of the next count.
+    """
+    first, second = (level.offsets[pairs[:, side], None] + np.arange(level.size(pairs[0, side])) for side in (0, 1))
+    cells = first[:, :, None], second[:, None, :]
+    independent = counted.independent[cells]
+    least = LEAST_PAIR_PRIOR * (independent**2).sum((1, 2))
+    prior = independent * np.maximum(counted.prior[pairs[:, 0], pairs[:, 1]], least)[:, None, None]
+    known = 1 / np.maximum(prior, 1e-16) + 1 / counted.variances[cells]
+    merged = codes[first][:, :, None] * codes[second][:, None, :]
+    return np.asarray(np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((1, 2)))
 
 
 def set_precisions(evidence: Evidence, sets: Sequence[Set], count: NextCount) -> Floats:

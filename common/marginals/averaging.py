@@ -184,4 +184,4 @@ def _agreeing(
 
 def _kept(table: CountedTable) -> float:
     """Return the part of the noise variance that centering leaves."""
-    return float(np.prod([1 - 1 / table.proportions.shape[axis] for axis in table.centered]))
+    return float(math.prod(1 - 1 / table.proportions.shape[axis] for axis in table.centered))

@@ -104,6 +104,13 @@ class Evidence:
         estimates = _estimates(pairs, coarser, resolutions) if counted else []
         return cls(resolutions, singles, pairs, _sets(counted, singles, estimates, resolutions))
 
+    @property
+    def counted_pairs(self) -> int:
+        """How many pairs of columns were counted at any resolution."""
+        levels = zip(self.resolutions.levels, self.pairs, strict=True)
+        counted = sum(level.column_sums(np.isfinite(pairs.variances).astype(np.float64)) for level, pairs in levels)
+        return int(np.count_nonzero(np.triu(counted, 1)))
+
     def independent(self, columns: Sequence[int], level: Resolution) -> Floats:
         """Return the products of the single proportions of some columns at a resolution, one axis a column."""
         single = level.merge(self.singles)

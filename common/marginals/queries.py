@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -38,8 +38,11 @@ NO_COLUMN = -1
 WIDEST = 4
 """Most columns of a table."""
 
+WIDE = 85
+"""Columns of the widest study that is not called wide: of a wider one there are thousands of pairs."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Domain:
     """The codes of every column.
 
@@ -81,7 +84,16 @@ class Domain:
 
     def shape(self, query: Query) -> tuple[int, ...]:
         """Return the shape of a query's table: groups in each of its columns."""
-        return tuple(int(self.groups(column, query.groups)[-1]) + 1 for column in query.columns)
+        if query.groups not in self._group_counts:
+            columns = range(len(self.sizes))
+            self._group_counts[query.groups] = [int(self.groups(column, query.groups)[-1]) + 1 for column in columns]
+        counts = self._group_counts[query.groups]
+        return tuple(counts[column] for column in query.columns)
+
+    @cached_property
+    def _group_counts(self) -> dict[int, list[int]]:
+        """How many groups every column has, by most groups: a wide table has thousands of queries."""
+        return {}
 
     def cells(self, queries: Iterable[Query]) -> int:
         """Return the number of cells of all queries together."""

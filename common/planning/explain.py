@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
+from common.planning.phases import COARSE
 from common.planning.plan import CLASSES, EVALUATION, IMAGE_MEANS, IMAGE_MOMENTS, ROUNDS, VOTES, PlannedVector
 from common.planning.sizing import CLASSES_FROM, ClassRoundsReason, VotesReason
 
@@ -47,6 +48,11 @@ def _counts(choice: Choice) -> str:
         return "Nothing is counted."
     vectors = ", ".join(map(_vector, choice.vectors))
     chosen = "".join(f" {count.counted} of {count.possible} {name}." for name, count in choice.tables.items())
+    if COARSE in choice.tables:
+        chosen += (
+            " Of pairs, only those with the target are counted: the noise of all pairs of so many columns is too large "
+            "for this many patients."
+        )
     return (
         f"At most {choice.cells} histogram cells and {choice.bins} bins per numeric column. Counted, each patient once "
         f"in every table: {vectors}.{chosen}"

@@ -180,7 +180,9 @@ class VectorPhase(Phase):
         planned = plan.vector(self.name)
         assert planned is not None, "a phase of the plan"
         unit = study.privacy.unit
-        counted = self.counted_in(plan).format(tables=planned.tables, groups=in_groups(planned.groups), unit=unit)
+        counted = self.counted_in(study, plan).format(
+            tables=planned.tables, groups=in_groups(planned.groups), unit=unit
+        )
         masks = "under masks, " if plan.honest_hospitals else ""
         return [f"- {masks}{counted}; {self.noise_words(planned, plan, hospital)} {unit}s"]
 
@@ -197,8 +199,8 @@ class VectorPhase(Phase):
             return f"each count of the sum is off by about {plan.total_deviation(self.name) / scale:.3g}"
         return f"each count is off by about {plan.sigma(hospital, self.name) / plan.parts / scale:.3g}"
 
-    def counted_in(self, plan: Plan) -> str:
-        """Return `counted` as it holds under this plan."""
+    def counted_in(self, study: Study, plan: Plan) -> str:
+        """Return `counted` as it holds under this plan of the study."""
         return self.counted
 
 

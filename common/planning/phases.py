@@ -111,6 +111,15 @@ def _choosing(choose: Callable[[Choosing], tuple[Query, ...]], *, by_votes: bool
     return by_released
 
 
+def coarse_pairs(study: Study, tables: int) -> tuple[tuple[int, ...], ...]:
+    """Return the columns of that many tables of pairs in groups: all, or those with the target."""
+    every = tuple(combinations(range(len(study.table.names)), 2))
+    if tables == len(every):
+        return every
+    target = study.table.names.index(study.evaluation.target)
+    return tuple(pair for pair in every if target in pair)
+
+
 PHASES: dict[str, Phase] = {
     phase.name: phase
     for phase in (
@@ -124,14 +133,14 @@ PHASES: dict[str, Phase] = {
         ),
         TablesPhase(
             name=COARSE,
-            title="all pairs of columns in groups",
+            title="pairs of columns in groups",
             budget_key="coarse",
             usual_weight=usual_weight_of("coarse"),
-            counted="noisy counts of {unit}s by every two columns in {groups}: {tables} tables",
+            counted="noisy counts of {unit}s by {pairs} in {groups}: {tables} tables",
             sizing=count_coarse,
             groups=coarse_groups,
             arity=2,
-            fixed=lambda width: tuple(combinations(range(width), 2)),
+            fixed=coarse_pairs,
         ),
         TablesPhase(
             name=PAIRS,

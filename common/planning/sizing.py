@@ -9,7 +9,7 @@ from heapq import nlargest
 from itertools import accumulate, combinations
 
 from common.columns.base import Column
-from common.marginals.queries import NESTED, WIDEST, groups_of_set
+from common.marginals.queries import NESTED, WIDE, WIDEST, groups_of_set
 from common.planning.plan import PlannedVector
 from common.study.study import Study
 
@@ -25,15 +25,17 @@ FINE_FROM = 1000.0
 COARSEST = 4
 """Groups per column in the coarse pairs where noise is large."""
 
+PAIRS_FROM = 0.3
+"""All pairs of a wide study are counted where the average cell of one in `COARSEST` groups then holds this many times
+its noise; else those with the target. A model of all pairs would follow their noise: single columns get worse, too."""
+
 VISIBLE = 1.5
 """Coarse pairs are counted in 8 groups where the average cell then holds this many times its noise."""
 
-COARSE_TRIPLE_GROUPS = 8
+COARSE_TRIPLE_GROUPS, MOST_TRIPLES = 8, 24
 
 TRIPLES_AGAIN_FROM = 2500.0
 """Signal-to-noise ratio from which triples are counted coarsely first, and the best of them again."""
-
-MOST_TRIPLES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +148,25 @@ def coarse_groups(study: Study, outlook: Outlook) -> int:
     return finer if is_visible and pairs * finer**2 <= MAX_VECTOR_CELLS else COARSEST
 
 
+def counts_all_pairs(study: Study, outlook: Outlook) -> bool:
+    """Return whether all pairs are counted: always unless the study is wide, says nothing else, and noise is large."""
+    synthesizer, columns = study.synthesizer, len(study.table.names)
+    if columns <= WIDE or study.has_visits or synthesizer.pairs is not None or synthesizer.triples is not None:
+        return True
+    noise = math.sqrt(math.comb(columns, 2) / USUAL_WEIGHTS[0.0].coarse)
+    return outlook.signal_to_noise / COARSEST**2 >= PAIRS_FROM * noise
+
+
 def count_coarse(study: Study, outlook: Outlook) -> TableCount | None:
-    """Return the tables of all pairs in groups."""
+    """Return the tables of pairs in groups: all of them, or those with the target."""
     every = math.comb(len(study.table.names), 2)
-    return TableCount(every, every) if counts_pairs(study) else None
+    counted = every if counts_all_pairs(study, outlook) else len(study.table.names) - 1
+    return TableCount(counted, every) if counts_pairs(study) else None
 
 
 def count_pairs(study: Study, outlook: Outlook) -> TableCount | None:
     """Return the pairs that may be counted again: as many as the study says, or as fit a vector at their largest."""
-    if not counts_pairs(study):
+    if not counts_pairs(study) or not counts_all_pairs(study, outlook):
         return None
     every = math.comb(len(study.table.names), 2)
     if study.synthesizer.pairs is not None:
@@ -176,7 +188,8 @@ def count_triples(study: Study, outlook: Outlook) -> TableCount | None:
         possible += math.comb(len(study.table.names), WIDEST)
     if study.synthesizer.triples is not None:
         return TableCount(min(study.synthesizer.triples, possible), possible)
-    return TableCount(min(MOST_TRIPLES, possible) if outlook.signal_to_noise >= FINE_FROM else 0, possible)
+    is_visible = outlook.signal_to_noise >= FINE_FROM and counts_all_pairs(study, outlook)
+    return TableCount(min(MOST_TRIPLES, possible) if is_visible else 0, possible)
 
 
 def count_triples_again(study: Study, outlook: Outlook) -> TableCount | None:

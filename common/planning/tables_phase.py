@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from heapq import nlargest
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from common.arrays import Integers
 from common.errors import WireError
 from common.marginals.histories import count_parts, weighted_rows
-from common.marginals.queries import WIDEST, Query, chosen_tables, groups_of_set, padded
+from common.marginals.queries import WIDEST, Domain, Query, chosen_tables, groups_of_set, padded
 from common.marginals.released import NOTHING_ASKED, Asked
 from common.planning.phase_types import (
     Draw,
@@ -28,14 +30,20 @@ from common.planning.sizing import LargestTable, Outlook, TableCount, largest_ta
 from common.planning.weights import USUAL_WEIGHT, declared_domain, usual_weight, with_asked_weights, with_weights
 from common.study.study import Study
 
-FixedTables = Callable[[int], tuple[tuple[int, ...], ...]]
-"""The columns of the tables of a phase, from the number of columns of the schema."""
+FixedTables = Callable[[Study, int], tuple[tuple[int, ...], ...]]
+"""The columns of the tables of a phase, from the study and how many the plan has."""
 
 Choice = Callable[[PublicRun, PlannedVector, Draw], tuple[Query, ...]]
 """The tables that the coordinator chooses, from what was released and how many the plan allows."""
 
 TOTAL = Query(())
 """All patients."""
+
+
+@lru_cache(maxsize=4)
+def _usual_queries(tables: tuple[tuple[int, ...], ...], groups: int, domain: Domain) -> tuple[Query, ...]:
+    """Return the tables with their usual weights: of a wide table thousands, which every step of a phase asks for."""
+    return tuple(usual_weight(Query(table, groups_of_set(len(table), groups)), domain) for table in tables)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +58,7 @@ class TablesPhase(VectorPhase):
         groups: groups that the codes of each column are merged into, by the signal-to-noise ratio.
         arity: columns of a table. After votes, a phase of triples also counts sets of four; `{sets}` in its title and
             in `counted` says so.
-        fixed: the tables that follow from the schema; None where the coordinator chooses.
+        fixed: the tables that follow from study and plan; None where the coordinator chooses.
         choose: the tables that the coordinator chooses; None where they are fixed.
     """
 
@@ -68,13 +76,15 @@ class TablesPhase(VectorPhase):
 
     def weighted(self, study: Study, outlook: Outlook, planned: PlannedVector, least_noise: float) -> PlannedVector:
         domain = declared_domain(study, outlook.bins)
-        tables = self.fixed(len(domain.sizes)) if self.fixed else ()
+        tables = self.fixed(study, planned.tables) if self.fixed else ()
         queries = [usual_weight(Query(table, planned.groups), domain) for table in tables]
         needed = domain.squared_sensitivity(queries) if self.fixed else planned.tables * USUAL_WEIGHT**2
         return with_weights(study, planned, needed, least_noise)
 
     def choice(self, study: Study, outlook: Outlook) -> TableCount | None:
-        return self.sizing(study, outlook) if self.choose else None
+        tables = self.sizing(study, outlook)
+        leaves_out = tables is not None and (self.choose is not None or tables.counted < tables.possible)
+        return tables if leaves_out else None
 
     def largest(self, study: Study, plan: Plan, planned: PlannedVector) -> list[LargestTable]:
         widths = range(self.arity, self._most_columns(plan) + 1)
@@ -84,13 +94,15 @@ class TablesPhase(VectorPhase):
     def title_in(self, plan: Plan | None) -> str:
         return self.title.format(sets="sets of columns" if plan is None else self._sets(plan))
 
-    def counted_in(self, plan: Plan) -> str:
+    def counted_in(self, study: Study, plan: Plan) -> str:
         planned = plan.vector(self.name)
         assert planned is not None, "a phase of the plan"
         groups = in_groups(planned.groups)
         if self._most_columns(plan) > self.arity:
             groups += f", of four columns in {in_groups(groups_of_set(WIDEST, planned.groups))}"
-        return self.counted.format(sets=self._sets(plan), groups=groups, tables="{tables}", unit="{unit}")
+        is_all = planned.tables == math.comb(len(study.table.names), 2)
+        pairs = "every two columns" if is_all else "the target and each other column"
+        return self.counted.format(sets=self._sets(plan), groups=groups, pairs=pairs, tables="{tables}", unit="{unit}")
 
     def sentences(self, study: Study, plan: Plan, hospital: HospitalPlan) -> list[str]:
         """Return what is counted, how much noise each count gets, and who decides about the weights."""
@@ -130,15 +142,15 @@ class TablesPhase(VectorPhase):
             tables = chosen_tables(asked.columns, arity=self.arity, width=width, most=most)
         else:
             require_nothing(asked)
-            tables = self.fixed(width)
+            tables = self.fixed(public.study, planned.tables)
         if not planned.has_weights:
             if len(asked.weights):
                 raise WireError("the tables of this phase have no weights")
             return tuple(Query(table, groups_of_set(len(table), planned.groups)) for table in tables)
         total = replace(TOTAL, weight=max(1, planned.total_weight))
-        queries = [Query(table, groups_of_set(len(table), planned.groups), is_centered=True) for table in tables]
         if self.fixed is not None:
-            return total, *(usual_weight(query, public.domain) for query in queries)
+            return total, *_usual_queries(tables, planned.groups, public.domain)
+        queries = [Query(table, groups_of_set(len(table), planned.groups), is_centered=True) for table in tables]
         return total, *with_asked_weights(queries, asked.weights, public.domain)
 
     def shape(self, public: PublicRun, asked: Asked) -> Shape:

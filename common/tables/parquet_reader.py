@@ -40,10 +40,11 @@ def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: 
         DataError: a cell is not UTF-8, or a date has no year from 1 to 9999; the text names column, row and remedy. Or
             the file unpacks to far more than its own bytes.
     """
-    schema = pq.read_schema(source)
+    footer = pq.read_metadata(source)
+    schema = footer.schema.to_arrow_schema()
     texts = [field.name for field in schema if _is_text(field.type) or _is_binary(field.type)]
     packed = _size(source)
-    with pq.ParquetFile(source, read_dictionary=texts) as file:
+    with pq.ParquetFile(source, metadata=footer, read_dictionary=texts) as file:
         refuse_repeated(schema.names)
         _refuse_bomb(_declared_size(file.metadata), packed)
         wanted = chosen(schema.names, columns)

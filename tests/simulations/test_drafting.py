@@ -276,7 +276,9 @@ class TestDirectIdentifiers:
         assert "token" in draft(table, kinds={"token": "categorical"})[0].table.names
 
     def test_cannot_be_the_target(self) -> None:
-        with pytest.raises(StudyError, match="target 'surname' cannot be predicted: it is named as names of people"):
+        with pytest.raises(
+            StudyError, match="target 'surname' cannot be predicted: it has a name that suggests names of people"
+        ):
             draft(self.PATIENTS, target="surname")
 
 

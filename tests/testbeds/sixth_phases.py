@@ -24,7 +24,7 @@ NEIGHBORS = TablesPhase(
     sizing=lambda study, outlook: TableCount(len(study.table.names) - 1, len(study.table.names) - 1),
     groups=lambda study, outlook: 3,
     arity=2,
-    fixed=lambda width: tuple((column, column + 1) for column in range(width - 1)),
+    fixed=lambda study, tables: tuple((column, column + 1) for column in range(tables)),
 )
 """Tables that the measurements take in, by one entry."""
 

@@ -80,7 +80,7 @@ class NameRule:
 
 
 def _direct(reason: str, category: SafeHarbor, needs: Needs, *patterns: str) -> NameRule:
-    return NameRule(f"is named as {reason} are", Role.DIRECT, category, needs, patterns)
+    return NameRule(f"has a name that suggests {reason}", Role.DIRECT, category, needs, patterns)
 
 
 NO = r"(?:id|no|nr|num|number|nbr|numbers|key|code|ident|identifier|uid)"

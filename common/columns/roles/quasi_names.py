@@ -8,7 +8,7 @@ from common.columns.roles.names import COORDINATE, OF, NameRule, Needs
 
 def _quasi(reason: str, coarsening: Coarsening | None, *patterns: str, needs: Needs = Needs.ANYTHING) -> NameRule:
     category = None if coarsening is None else CATEGORIES[coarsening]
-    return NameRule(f"is named as {reason} are", Role.QUASI, category, needs, patterns, coarsening)
+    return NameRule(f"has a name that suggests {reason}", Role.QUASI, category, needs, patterns, coarsening)
 
 
 CATEGORIES = {
@@ -110,7 +110,7 @@ QUASI_RULES: tuple[NameRule, ...] = (
 """Names of quasi-identifiers, with which other tables can be joined."""
 
 SENSITIVE_RULE = NameRule(
-    "is named as facts are that harm when they are known", Role.SENSITIVE, None, Needs.ANYTHING,
+    "has a name that suggests facts that harm when they are known", Role.SENSITIVE, None, Needs.ANYTHING,
     (r"diag\w*|\w*diagnosis|icd\w*|hiv|aids|hepatitis\w*|std|sti|syphilis|psych\w*|mental\w*|depress\w*|"
     r"suicid\w*|alcohol\w*|drugs?|"
      r"addict\w*|opioid\w*|smok\w*|abortion|pregnan\w*|sexual\w*|religion|genetic\w*|genotype|gene|abuse|death|"

@@ -56,7 +56,7 @@ class ColumnBlock:
         theta = torch.cat(list(pairs))
         self._within = theta[:, self._codes]
         theta[:, self._codes] = 0.0
-        self._from_others = F.embedding_bag(positions, theta.T.contiguous(), mode="sum").T.contiguous()
+        self._from_others = summed_by_chain(positions, theta)
         shifts = torch.tensor([local.start - span.start for local, span in zip(self.local, spans, strict=True)])
         self._before = torch.zeros(len(self._codes), len(positions))
         self._before.scatter_(0, (positions[:, torch.tensor(columns)] + shifts).T, 1.0)
@@ -93,6 +93,22 @@ class ColumnBlock:
         sums = holders.sums(by_chain)
         sums[self._codes] = torch.where(self._is_drawn_before, self._one_hot @ by_chain, self._before @ by_chain)
         return sums
+
+
+def summed_by_chain(positions: Tensor, theta: Tensor) -> Tensor:
+    """Return the sum of what the codes of every chain add to the logits of some codes, shape (codes, chains).
+
+    Columns that have no potential with any of them add nothing, and are left out.
+
+    Args:
+        positions: of all chains, as in `Chains`.
+        theta: shape (codes, codes of all columns).
+    """
+    has_potential = (theta != 0).any(0)
+    is_near = has_potential[positions].any(0)
+    if not is_near.any():
+        return torch.zeros(len(theta), len(positions))
+    return F.embedding_bag(positions[:, is_near], theta.T.contiguous(), mode="sum").T.contiguous()
 
 
 class CodeHolders:

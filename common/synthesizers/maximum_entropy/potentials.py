@@ -9,13 +9,14 @@ codes g_s merges to groups.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from common.arrays import Integers
-from common.marginals.queries import Domain
+from common.marginals.queries import WIDE, Domain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class ColumnSetPotentials:
         return values[:, self.maps[axis]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Potentials:
     """All potentials of the model, float32.
 
@@ -76,3 +77,17 @@ class Potentials:
         """Return the indices of a column's codes when all codes stand side by side."""
         offsets = self.offsets
         return slice(int(offsets[column]), int(offsets[column + 1]))
+
+    @cached_property
+    def has_few_pairs(self) -> bool:
+        """Whether a wide table has potentials of fewer pairs than columns, and of no sets.
+
+        There, drawing rows again with weights towards expected tables (`rows.draw_rows`) pulls every code towards the
+        tables of so many pairs without a potential that it makes them worse.
+        """
+        columns, starts = len(self.domain.sizes), self.offsets[:-1]
+        if columns <= WIDE or self.sets:
+            return False
+        has_potential = np.logical_or.reduceat((self.pairs != 0).numpy(), starts, axis=0)
+        pairs = np.logical_or.reduceat(has_potential, starts, axis=1)
+        return int(np.triu(pairs, 1).sum()) < columns

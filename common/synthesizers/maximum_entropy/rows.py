@@ -63,7 +63,7 @@ def draw_rows(fit: Fit, rows: int, seed: int, given: Mapping[int, int], *, make_
     tables = column_tables(fit.potentials)
     free = [column for column in range(len(tables)) if column not in given]
     chains.mix(CONDITIONAL_MIXING if given else MIXING, free, tables)
-    if given or not rows:
+    if given or not rows or fit.potentials.has_few_pairs:
         return chains.rows
     with threadpool_limits(1, user_api="blas"):  # sums of a few rows, where further threads cost more than they save
         return _pulled(chains.rows, fit, tables, rng, make_chains)

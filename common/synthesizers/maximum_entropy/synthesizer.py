@@ -10,7 +10,7 @@ from common.arrays import Floats, Weights
 from common.columns.base import Codes
 from common.marginals.evidence import Evidence
 from common.marginals.measurements import Measurements
-from common.marginals.queries import Domain
+from common.marginals.queries import WIDE, Domain
 from common.study.synthesizers import MaximumEntropySettings
 from common.synthesizers.maximum_entropy.files import model_of, weights_of
 from common.synthesizers.maximum_entropy.fit import fit_model
@@ -22,6 +22,10 @@ USUAL_CHAINS, MOST_CHAINS, CHAIN_CODES = 2048, 3072, 40_000
 
 FEWEST_CHAINS, MOST_CHAIN_CODES = 1024, 175_000
 """A wide table has fewer than the usual chains: they hold at most this many codes, but are not fewer than the first."""
+
+FEW_CHAINS, FEW_STEPS = 256, 32
+"""Chains, and most steps of the fit, of a wide table with fewer counted pairs than columns: where pairs close no loop,
+few sweeps settle both."""
 
 
 class MaximumEntropy:
@@ -37,9 +41,11 @@ class MaximumEntropy:
 
     def fit(self, weights: Weights, measurements: Measurements, seed: int, *, rounds: int) -> Weights:
         """Return the potentials, the expected tables and the rows of the chains; post-processing."""
-        chains = self._settings.chains or chains_of(len(self._domain.sizes))
-        evidence = Evidence.of(measurements)
-        return weights_of(fit_model(evidence, chains=chains, steps=self._settings.fit_steps, seed=seed))
+        evidence, columns, steps = Evidence.of(measurements), len(self._domain.sizes), self._settings.fit_steps
+        usual = chains_of(columns)
+        if columns > WIDE and evidence.counted_pairs < columns and not evidence.sets:
+            usual, steps = min(usual, FEW_CHAINS), min(steps, FEW_STEPS)
+        return weights_of(fit_model(evidence, chains=self._settings.chains or usual, steps=steps, seed=seed))
 
     def sample(self, weights: Weights, rows: int, seed: int, given: Mapping[int, int]) -> Codes:
         """Draw rows; given columns hold their code exactly, the others follow their conditional distribution."""

@@ -67,7 +67,7 @@ def test_every_release_is_a_sentence(ledger: Ledger) -> None:
     ]
     assert [sentence.partition(":")[0] for sentence in told[2:]] == [
         f"{today}, study clinic, histograms",
-        f"{today}, study clinic, all pairs of columns in groups",
+        f"{today}, study clinic, pairs of columns in groups",
         f"{today}, study clinic, pairs of columns again",
         f"{today}, study clinic, training round 1",
         f"{today}, study clinic, training round 2",
@@ -82,14 +82,14 @@ def test_shared_noise_is_named(tmp_path: Path) -> None:
     opened.charge(Slot("f", "run-1", "coarse"), "digest", DistributedGaussianVector(8.0, 3, 6))
     opened.close()
     told = [sentence for _, sentence in sentences(Ledger.view(tmp_path / "ledger.sqlite"))]
-    assert "all pairs of columns in groups, under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
+    assert "pairs of columns in groups, under the noise of 3 honest hospitals: epsilon so far 0.5" in told[-1]
 
 
 def test_show_prints_a_table_while_an_agent_holds_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "ledger.sqlite"):
         result = run("show", "--site", place)
         assert result.exit_code == 0, result.exception
-        assert "study clinic, all pairs of columns in groups: epsilon so far" in result.output
+        assert "study clinic, pairs of columns in groups: epsilon so far" in result.output
         assert "Ledger of cohort north" in result.output
 
 

@@ -53,7 +53,7 @@ def release(ledger: Ledger, slot: Slot, event: Event = EVENT) -> None:
     ("phase", "number", "attempt", "words"),
     [
         ("histograms", 0, 0, "histograms"),
-        ("coarse", 0, 0, "all pairs of columns in groups"),
+        ("coarse", 0, 0, "pairs of columns in groups"),
         ("histograms", 0, 1, "histograms"),
         ("pairs", 0, 2, "pairs of columns again (attempt 2)"),
         ("rounds", 3, 0, "training round 3"),

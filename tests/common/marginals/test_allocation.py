@@ -58,6 +58,15 @@ class TestPairPrecisions:
         ]
         assert precisions[1] > precisions[0]
 
+    def test_tables_looked_at_together_equal_those_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        domain = Domain((8, 3, 8, 5, 3), (False,) * COLUMNS)
+        evidence, count = evidence_of(random_codes(400, domain), domain), NextCount(TOTAL, target=2, favor=2.0)
+        together = pair_precisions(evidence, PAIRS, count)
+        monkeypatch.setattr(allocation, "CELLS_AT_ONCE", 1)
+        assert np.array_equal(pair_precisions(evidence, PAIRS, count), together)
+        alone = pair_precisions(evidence, PAIRS[::-1], count)[::-1]
+        assert np.array_equal(alone, together)
+
     def test_few_codes_cost_less(self) -> None:
         domain = Domain((2, 8, 8), (False,) * 3, is_few=(True, False, False))
         pairs = tuple(combinations(range(3), 2))

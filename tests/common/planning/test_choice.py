@@ -12,9 +12,19 @@ from common.planning.choice import (
     SharedNoise,
     choose,
 )
-from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, TRIPLES
+from common.planning.explain import explain
+from common.planning.phases import COARSE, COARSE_TRIPLES, HISTOGRAMS, PAIRS, PHASES, TRIPLES, coarse_pairs
 from common.planning.plan import ROUNDS, PlannedVector
-from common.planning.sizing import FINE_FROM, MAX_CELLS, MIN_CELLS, TRIPLES_AGAIN_FROM, TableCount
+from common.planning.planner import make_plan
+from common.planning.sizing import (
+    FINE_FROM,
+    MAX_CELLS,
+    MIN_CELLS,
+    PAIRS_FROM,
+    TRIPLES_AGAIN_FROM,
+    TableCount,
+)
+from common.study.study import Study
 from tests.testbeds.visits import visits_study
 from tests.testbeds.wards import (
     PLAIN,
@@ -133,6 +143,26 @@ class TestTables:
         assert [vector.name for vector in choice.vectors] == [HISTOGRAMS]
         assert choice.proportions == {HISTOGRAMS: 1.0}
         assert choice.tables == {}
+
+    def test_a_wide_noisy_study_counts_pairs_with_the_target(self) -> None:
+        # 90 columns have 4,005 pairs: noise of sqrt(4005 / 0.3) = 116 beside a sixteenth of the ratio.
+        def study(columns: int, **changed: dict[str, object]) -> Study:
+            listed: list[dict[str, object]] = [{"kind": "boolean", "name": f"c{index}"} for index in range(columns - 1)]
+            listed.append({"kind": "categorical", "name": "died", "categories": ["no", "yes"]})
+            return wards(schema={"columns": listed}, training={"rounds": 0}, **changed)
+
+        noisy, plan = study(90, privacy={"epsilon": 1.0}), make_plan(study(90, privacy={"epsilon": 1.0}))
+        choice = choose(noisy)
+        assert choice.signal_to_noise / 16 < PAIRS_FROM * 116
+        assert [vector.name for vector in choice.vectors] == [HISTOGRAMS, COARSE]
+        assert choice.tables[COARSE] == TableCount(89, 4005)
+        assert coarse_pairs(noisy, 89) == tuple((column, 89) for column in range(89))
+        assert "Of pairs, only those with the target are counted" in " ".join(explain(choice))
+        sentences = PHASES[COARSE].sentences(noisy, plan, plan.hospitals[0])
+        assert "by the target and each other column in 4 groups each: 89 tables" in sentences[0]
+        for usual in (study(90, privacy={"noise": "none"}), study(90, synthesizer={"pairs": 9}), study(80)):
+            assert COARSE not in choose(usual).tables
+            assert choose(usual).vectors[1].tables == math.comb(len(usual.table.names), 2)
 
     def test_triples_are_counted_where_noise_is_small(self) -> None:
         # Declared rows give about that ratio at epsilon 1: 1893 patients' worth of signal at 10,000 rows.

@@ -31,7 +31,10 @@ TABLE = pd.DataFrame(
 class TestStudyWarnings:
     def test_without_a_table_names_and_declarations_decide(self) -> None:
         phone, others = study_warnings(SCHEMA)
-        assert "column 'phone' is named as telephone numbers are: a direct identifier (HIPAA Safe Harbor D" in phone
+        assert (
+            "column 'phone' has a name that suggests telephone numbers: a direct identifier (HIPAA Safe Harbor D"
+            in phone
+        )
         assert 'kind = "identifier"' in phone
         assert "'admitted' (C), 'age' (C)" in others
 

@@ -90,3 +90,23 @@ def test_holders_sum_over_the_chains_with_a_code() -> None:
     values = torch.rand(CHAINS, 7)
     one_hot = torch.zeros(CHAINS, sum(SIZES)).scatter_(1, rows + torch.tensor(offsets), 1.0)
     assert torch.allclose(holders.sums(values), one_hot.T @ values, atol=1e-4)
+
+
+def test_columns_without_potentials_add_nothing() -> None:
+    positions = torch.tensor([[0, 3, 4], [2, 3, 8]])
+    theta = torch.zeros(2, 9)
+    assert torch.equal(blocks.summed_by_chain(positions, theta), torch.zeros(2, 2))
+    theta[:, 4:9] = torch.arange(10.0).reshape(2, 5)  # codes 4 and 8 of the last column: 0 and 4, 5 and 9
+    assert torch.equal(blocks.summed_by_chain(positions, theta), torch.tensor([[0.0, 4.0], [5.0, 9.0]]))
+    theta[1, 0] = 7.0
+    assert torch.equal(blocks.summed_by_chain(positions, theta), torch.tensor([[0.0, 4.0], [12.0, 9.0]]))
+
+
+@pytest.mark.parametrize(("columns", "is_star", "few"), [(86, True, True), (86, False, False), (85, True, False)])
+def test_wide_tables_with_few_pairs_are_told_apart(columns: int, is_star: bool, few: bool) -> None:
+    pairs = torch.zeros(2 * columns, 2 * columns)
+    pairs[:2, 2:] = pairs[2:, :2] = 0.1
+    if not is_star:
+        pairs[2:4, 4:6] = pairs[4:6, 2:4] = 0.1  # a pair more than a tree has
+    domain = Domain((2,) * columns, (False,) * columns)
+    assert Potentials(domain, torch.zeros(2 * columns), pairs, ()).has_few_pairs is few
