@@ -21,6 +21,7 @@ import numpy as np
 
 from common.arrays import Floats, Integers
 from common.marginals.evidence import Evidence, PairLevel
+from common.marginals.pair_priors import LEAST_FREEDOM
 from common.marginals.queries import FULL, Query, groups_of_set
 from common.marginals.resolutions import Resolution
 
@@ -121,7 +122,9 @@ def _expected_errors(level: Resolution, counted: PairLevel, codes: Integers, pai
     cells = first[:, :, None], second[:, None, :]
     independent = counted.independent[cells]
     least = LEAST_PAIR_PRIOR * (independent**2).sum((1, 2))
-    prior = independent * np.maximum(counted.prior[pairs[:, 0], pairs[:, 1]], least)[:, None, None]
+    signal, freedom = counted.unexplained.signal(first, second), counted.unexplained.freedom(first, second)
+    tau = np.maximum(counted.prior[pairs[:, 0], pairs[:, 1]], least)[:, None, None]
+    prior = signal * tau / np.maximum(freedom, LEAST_FREEDOM)
     known = 1 / np.maximum(prior, 1e-16) + 1 / counted.variances[cells]
     merged = codes[first][:, :, None] * codes[second][:, None, :]
     return np.asarray(np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((1, 2)))

@@ -120,7 +120,10 @@ def _positive(proportions: Floats) -> Floats:
 def pair_averages(
     tables: Sequence[CountedTable], singles: Sequence[Floats], resolutions: Resolutions
 ) -> tuple[list[Floats], list[Floats]]:
-    """Return Y and V of all pairs at every resolution, over all tables, so that resolutions agree.
+    """Return Y and V of all pairs at every resolution, over all tables, so that resolutions and margins agree.
+
+    V is the variance before margins are taken out, which are known. Where a column has one group, they say all there
+    is, and V is infinite.
 
     Args:
         tables: counted tables, and margins of larger ones.
@@ -135,7 +138,7 @@ def _averages(
 ) -> tuple[list[Floats], list[Floats]]:
     """Return Y / V and 1 / V of every resolution: the tables of each pair, averaged by inverse variance.
 
-    Along a centered axis, a table takes its margin from the single columns.
+    A table takes both of its margins from the single columns, which all tables of a column make more precise.
     """
     weighted = [np.zeros((level.width, level.width)) for level in resolutions.levels]
     precision = [np.zeros((level.width, level.width)) for level in resolutions.levels]
@@ -145,8 +148,8 @@ def _averages(
         level = resolutions.levels[table.level]
         first, second = (level.span(column) for column in table.columns)
         independent = np.outer(singles[table.level][first], singles[table.level][second])
-        values = independent + centered(table.proportions - independent, table.centered)
-        variance = max(table.variance * _kept(table), LEAST_VARIANCE)
+        values = independent + centered(table.proportions - independent, (0, 1))
+        variance = max(table.variance, LEAST_VARIANCE)
         for rows, columns, block in ((first, second, values), (second, first, values.T)):
             weighted[table.level][rows, columns] += block / variance
             precision[table.level][rows, columns] += 1 / variance
@@ -180,8 +183,3 @@ def _agreeing(
         shared = refinement.spread(lacking / np.outer(refinement.sizes, refinement.sizes))
         proportions[number + 1] += np.where(np.isfinite(variances[number + 1]), shared, 0)
     return proportions, variances
-
-
-def _kept(table: CountedTable) -> float:
-    """Return the part of the noise variance that centering leaves."""
-    return float(math.prod(1 - 1 / table.proportions.shape[axis] for axis in table.centered))

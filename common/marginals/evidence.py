@@ -15,10 +15,10 @@ from itertools import combinations
 import numpy as np
 
 from common.arrays import Floats
-from common.marginals import priors
+from common.marginals import pair_priors, set_priors
 from common.marginals.averaging import CountedTable, counted_tables, pair_averages, single_proportions
 from common.marginals.measurements import Measurements
-from common.marginals.priors import Coarser, Residuals
+from common.marginals.pair_priors import Coarser, Residuals, Unexplained
 from common.marginals.resolutions import Resolution, Resolutions
 from common.marginals.slopes import Slopes
 
@@ -38,9 +38,10 @@ class PairLevel:
         proportions: Y; 0 where nothing was counted.
         variances: V; infinite where nothing was counted.
         independent: P.
-        prior: tau, by pair of columns: P tau is the prior variance of a proportion's deviation from what coarser
-            resolutions explain.
+        prior: tau, by pair of columns: P tau is the prior variance of a proportion's deviation, of which g tau is left
+            without margins and what coarser resolutions explain.
         residual: what the tables have beyond what coarser resolutions explain.
+        unexplained: what is left of signal and noise in each cell: g and f of `common.marginals.pair_priors`.
     """
 
     proportions: Floats
@@ -48,6 +49,12 @@ class PairLevel:
     independent: Floats
     prior: Floats
     residual: Floats
+    unexplained: Unexplained
+
+    @property
+    def residuals(self) -> Residuals:
+        """What priors are estimated from."""
+        return Residuals(self.independent, self.variances, self.residual, self.unexplained)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +121,7 @@ class Evidence:
     def independent(self, columns: Sequence[int], level: Resolution) -> Floats:
         """Return the products of the single proportions of some columns at a resolution, one axis a column."""
         single = level.merge(self.singles)
-        return priors.outer_product([single[level.span(column)] for column in columns])
+        return set_priors.outer_product([single[level.span(column)] for column in columns])
 
 
 def _pair_levels(
@@ -133,9 +140,15 @@ def _pair_levels(
     levels: list[PairLevel] = []
     for number, level in enumerate(resolutions.levels):
         independent = np.outer(single[number], single[number])
-        residual, freedom = priors.pair_residuals(independent, proportions[number], variances[number], coarser[number])
-        prior = priors.pair_prior(level, independent, residual, variances[number], freedom)
-        levels.append(PairLevel(proportions[number], variances[number], independent, prior, residual))
+        residual = pair_priors.pair_residuals(independent, proportions[number], variances[number], coarser[number])
+        refinement = resolutions.refinements[number - 1] if number else None
+        residuals = Residuals(
+            independent, variances[number], residual, Unexplained.of(level, single[number], refinement)
+        )
+        prior = pair_priors.pair_prior(level, residuals)
+        levels.append(
+            PairLevel(proportions[number], variances[number], independent, prior, residual, residuals.unexplained)
+        )
     return tuple(levels)
 
 
@@ -158,8 +171,8 @@ def _estimates(pairs: Sequence[PairLevel], coarser: Sequence[Coarser | None], re
     """
     means: list[Floats] = []
     for level, pair, explains in zip(resolutions.levels, pairs, coarser, strict=True):
-        residuals = Residuals(pair.independent, pair.variances, pair.residual)
-        means.append(priors.posterior_mean(level, residuals, pair.prior, (explains, means[-1]) if explains else None))
+        coarse = (explains, means[-1]) if explains else None
+        means.append(pair_priors.posterior_mean(level, pair.residuals, pair.prior, coarse))
     return means
 
 
@@ -172,7 +185,7 @@ def _sets(
     taus = np.zeros(len(tables))
     for kind in set(kinds):
         alike = [number for number, other in enumerate(kinds) if other == kind]
-        taus[alike] = priors.set_priors([found[number][1] for number in alike])
+        taus[alike] = set_priors.set_priors([found[number][1] for number in alike])
     return tuple(replace(table, prior=float(tau)) for (table, _), tau in zip(found, taus, strict=True))
 
 
@@ -184,7 +197,7 @@ def _set(
     margins = [level.merge(singles)[level.span(column)] for column in table.columns]
     pairs = [estimates[table.level][level.span(a), level.span(b)] for a, b in combinations(table.columns, 2)]
     deviation = math.sqrt(table.variance)
-    explained = priors.without_interaction(pairs)
-    prior = priors.set_prior(table.proportions, explained, margins, deviation, table.centered)
-    independent = priors.outer_product(margins)
+    explained = set_priors.without_interaction(pairs)
+    prior = set_priors.set_prior(table.proportions, explained, margins, deviation, table.centered)
+    independent = set_priors.outer_product(margins)
     return ColumnSetTable(table.columns, level, table.proportions, independent, deviation, table.centered, 0.0), prior

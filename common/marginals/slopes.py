@@ -5,8 +5,8 @@ within the mass of its group i,
 
     value(part) = value_i + t (value_(i+1) - value_(i-1)) / 2,
 
-with one-sided differences at both ends. The mean over a group, by mass, is its value. In columns without order, and for
-missing, values are constant within a group.
+with one-sided differences at both ends and beside rare groups, whose values are mostly noise. The mean over a group, by
+mass, is its value. In columns without order, and for missing, values are constant within a group.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from common.marginals.resolutions import Resolution
 
 FEWEST_GROUPS = 3
 """Groups, missing not counted. A column of fewer has no slope that its ends do not dominate."""
+
+LEAST_SHARE = 0.25
+"""Mass of a group relative to the mean of its column's groups. Values of rarer groups give no slope to others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +63,10 @@ class Slopes:
         last = last - has_missing[resolution.column_of]
         groups = np.arange(resolution.width)
         is_sloped = is_ordered[resolution.column_of] & (last - first + 1 >= FEWEST_GROUPS) & (groups <= last)
-        above = np.where(is_sloped, np.minimum(groups + 1, last), groups)[positions]
-        below = np.where(is_sloped, np.maximum(groups - 1, first), groups)[positions]
+        is_rare = mass < LEAST_SHARE / resolution.sizes[resolution.column_of]
+        above, below = np.minimum(groups + 1, last), np.maximum(groups - 1, first)
+        above = np.where(is_sloped & ~is_rare[above], above, groups)[positions]
+        below = np.where(is_sloped & ~is_rare[below], below, groups)[positions]
         is_part = np.bincount(positions)[positions] > 1  # a group of one code is that code: t is 0, without rounding
         weights = np.where(is_part & (above > below), middles / np.maximum(above - below, 1), 0.0)
         return cls(positions, above, below, weights)

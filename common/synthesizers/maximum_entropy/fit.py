@@ -29,8 +29,12 @@ from common.synthesizers.maximum_entropy.chains import Chains, Sweep, column_tab
 from common.synthesizers.maximum_entropy.potentials import ColumnSetPotentials, Potentials
 from common.synthesizers.maximum_entropy.targets import ColumnSetTarget, PairTarget, limited
 
-FIRST_RATE, LAST_RATE = 0.3, 0.03
-"""Length of the steps, as a part of a Newton step, at the start and at the end of the fit."""
+FIRST_RATE, LAST_RATE = 0.15, 0.05
+"""Length of the steps, as a part of a Newton step, at the start and at the end of the fit. With 0.3, columns that
+depend on many others overshoot from the first step on."""
+
+SINGLES_FASTER = 3.0
+"""Potentials of single columns take steps this many times as long: every change of a pair shifts single columns."""
 
 AVERAGED_FROM, AVERAGED = 0.7, 60
 """Expected tables are the mean over the last steps: after this part of the fit, and at most this many."""
@@ -199,7 +203,8 @@ class ModelFitter:
         """Move every potential; return the size of what was lacking."""
         lacking = self.singles - sweep.singles
         size = float(lacking.abs().sum())
-        self.single_potentials += limited(rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4))
+        step = SINGLES_FASTER * rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4)
+        self.single_potentials += limited(step)
         coarser: Tensor | None = None
         for level in self._levels:
             coarser, gradient = level.step(sweep.pairs, coarser, rate)

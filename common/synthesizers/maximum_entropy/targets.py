@@ -133,11 +133,11 @@ class PairTarget:
         """Return the target with wider priors for the pairs whose tables the model misses.
 
         tau is estimated from how far a pair is from independence. Where other columns bind the two, independence needs
-        a large potential, which a tau near 0 holds back. A pair is missed if sum(r^2 - V), with r = Y - M, exceeds
+        a large potential, which a tau near 0 holds back. A pair is missed if sum(r^2 - V f), with r = Y - M, exceeds
         `MISSED` of its standard deviations under noise alone. What the model and r show together, P theta + r, then
-        says how large potentials have to be, and empirical Bayes as in `common.marginals.priors`
+        says how large potentials have to be, and empirical Bayes as in `common.marginals.pair_priors`
 
-            tau = sum((P theta + r)^2 - V) / sum(P),
+            tau = sum((P theta + r)^2 - V f) / sum(g),
 
         if that is wider.
 
@@ -147,12 +147,15 @@ class PairTarget:
             pairs: its noisy tables.
         """
         is_known = np.isfinite(pairs.variances)
-        noise = np.where(is_known, pairs.variances, 0.0)
+        variances = np.where(is_known, pairs.variances, 0.0)
+        beyond_margins = pairs.unexplained.without_coarser()
+        noise = variances * beyond_margins.freedom()
         lacking = np.where(is_known, pairs.proportions - self._merged(expected).numpy(), 0.0)
         dependence = np.where(is_known, pairs.independent * self.values.numpy(), 0.0) + lacking
-        spread = np.sqrt(2 * resolution.column_sums(noise**2))
+        spread = np.sqrt(2 * resolution.column_sums(variances * noise))
         is_missed = resolution.column_sums(lacking**2 - noise) > MISSED * spread
-        scale = np.maximum(resolution.column_sums(np.where(is_known, pairs.independent, 0.0)), LEAST_INDEPENDENT)
+        signal = np.where(is_known, beyond_margins.signal(), 0.0)
+        scale = np.maximum(resolution.column_sums(signal), LEAST_INDEPENDENT)
         needed = resolution.column_sums(dependence**2 - noise) / scale
         prior = np.where(is_missed, np.maximum(needed, pairs.prior), pairs.prior)
         np.fill_diagonal(prior, 0.0)

@@ -41,6 +41,14 @@ class TestSlopes:
         assert slopes.above[:-1].max() == 3  # the missing group is no group's neighbor
         assert slopes.weights[-1] == 0
 
+    def test_values_of_a_rare_group_give_no_slope(self) -> None:
+        """One patient in ten thousand says nothing of the next group, however far its noisy count is off."""
+        singles = np.concatenate([[0.00005] * 2, np.full(6, 0.9999 / 6), SINGLES[8:]])
+        slopes = Slopes.of_codes(Resolution.of(DOMAIN, 4), singles, DOMAIN)
+        square = np.zeros((8, 8))
+        square[0, 4:] = 3000.0
+        assert slopes.spread(square)[2:8, 9].tolist() == [0.0] * 6
+
     def test_groups_of_one_code_have_no_slope(self) -> None:
         singles = np.random.default_rng(2).dirichlet(np.ones(12))  # whose sums are rounded
         assert not Slopes.of_codes(Resolution.of(DOMAIN, FULL), singles, DOMAIN).weights.any()

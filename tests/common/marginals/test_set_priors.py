@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.marginals.priors import (
+from common.marginals.queries import centered
+from common.marginals.set_priors import (
     LEAST_SET_PRIOR,
     interaction,
     pooled,
@@ -11,7 +12,6 @@ from common.marginals.priors import (
     set_priors,
     without_interaction,
 )
-from common.marginals.queries import centered
 
 PARITY = np.array([[[0.25, 0], [0, 0.25]], [[0, 0.25], [0.25, 0]]])
 UNIFORM = np.full((2, 2, 2), 0.125)
