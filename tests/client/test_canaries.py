@@ -51,6 +51,8 @@ from tests.testbeds.clinic import clinic_study, clinic_table
 from tests.testbeds.consent import agreed_to
 from tests.testbeds.released import made_up_run
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 WORD, PATIENT, WARD, NUMBER = "canary-cell", "mrn-canary", "ward-canary", 90817.25
 TEXTS = (WORD, PATIENT, WARD, str(NUMBER), "90817")
 CANARIES = (

@@ -13,7 +13,10 @@ from simulations.federation.run import simulate
 from tests.testbeds.axe import axe, findings
 from tests.testbeds.browser import NO_CHROMIUM, Browser, chromium
 
-pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_CHROMIUM)
+pytestmark = [
+    pytest.mark.skipif(chromium() is None, reason=NO_CHROMIUM),
+    pytest.mark.usefixtures("quick_learners"),
+]
 
 DRAWN = "document.body?.dataset.drawn"
 PNG = b"\x89PNG"

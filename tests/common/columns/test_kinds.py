@@ -28,6 +28,8 @@ from tests.testbeds.answer_column import Answer
 from tests.testbeds.clinic import clinic_study, clinic_tables
 from tests.testbeds.column_examples import EXAMPLES, SECRET_CELL
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 
 @pytest.fixture(autouse=True)
 def a_further_kind(monkeypatch: pytest.MonkeyPatch) -> None:

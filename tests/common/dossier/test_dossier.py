@@ -34,6 +34,8 @@ from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.healthdcat_shapes import SHAPES
 from tests.testbeds.omop_database import omop_study
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 ROOT = Path(__file__).parents[3]
 FINDING = {"name": "pairs", "target": "counts", "claimed": 3.0, "epsilon_lower": 1.25, "is_refuted": False}
 COHORT = Cohort("north", 2.5, 5.0, 1e-5, 12, "ab" * 32, ("approved by Kari, officer, until 2027-01-01",), "cd" * 32)

@@ -18,6 +18,8 @@ from common.tables.conforming import conform, format_table
 from common.tables.parts import join
 from tests.testbeds.command_line import fedsynth, output_of
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 ROWS = 120
 
 

@@ -18,6 +18,8 @@ from simulations.federation.prepare import prepare
 from tests.testbeds.clinic import STUDY, clinic_study, clinic_table, clinic_tables
 from tests.testbeds.command_line import fedsynth, output_of
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 CANARY = "4711.25"
 
 ONE_EACH = "--one-row-per-patient"

@@ -19,6 +19,8 @@ from simulations.console.workspace import Workspace
 from simulations.drafting import NamedColumns
 from tests.simulations.test_drafting import stays
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 
 def wait(done: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds

@@ -27,6 +27,8 @@ from tests.testbeds.four_hospitals import (
     write_local,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 
 def synthetic_digest(tables: Path, out: Path) -> str:
     prepared = prepare(four_hospitals_study(), hospitals_from_directory(tables), patient_column="patient")

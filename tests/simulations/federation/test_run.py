@@ -26,6 +26,8 @@ from simulations.federation.report import Result, rows_of_class
 from simulations.federation.run import Options, simulate
 from tests.testbeds.clinic import HOSPITALS, clinic_model, clinic_study, clinic_table, clinic_tables
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 NO_REPORT = Options(with_report=False)
 
 

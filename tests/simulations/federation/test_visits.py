@@ -13,6 +13,8 @@ from common.evaluation.visits.measures import VISIT_MEASURES
 from tests.testbeds.command_line import fedsynth, output_of
 from tests.testbeds.visits import TEXT, invented_visits
 
+pytestmark = pytest.mark.usefixtures("quick_learners")
+
 SMALL = TEXT + "[synthesizer]\nchains = 200\nfit_steps = 12\n"
 
 
