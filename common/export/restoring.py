@@ -30,7 +30,7 @@ DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, Recursio
 """What reading a file raises that somebody changed."""
 
 DATA_SUFFIXES = (".csv", ".duckdb", ".ndjson", ".parquet")
-"""Ends of the files that an import reads."""
+"""Suffixes of the files that an import reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def read_export(folder: Path) -> RestorableExport:
 
 
 def _refuse_changed(folder: Path, digests: dict[str, object]) -> None:
-    """Raise `DataError` where a file is not as the export wrote it, or is not listed.
+    """Raise `DataError` where a file is not as the export wrote it, or is not listed in the manifest.
 
     Whoever changes a file can change its digest as well, so this finds accidents: a cut copy, or a spreadsheet that
     saved a table its own way.
@@ -115,8 +115,8 @@ def _refuse_changed(folder: Path, digests: dict[str, object]) -> None:
     written = {path.name for path in folder.iterdir() if path.suffix in DATA_SUFFIXES}
     if unlisted := {STUDY, *written} - set(digests):
         raise DataError(
-            f"{MANIFEST} in '{folder}' leaves {len(unlisted)} files of the export out, whose changes could not be "
-            "noticed; restore the export"
+            f"{MANIFEST} in '{folder}' does not list {', '.join(map(repr, sorted(unlisted)))}, so changes of them "
+            f"cannot be noticed; restore {MANIFEST}, remove files that the export did not write, or export again"
         )
 
 

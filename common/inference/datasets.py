@@ -32,7 +32,7 @@ DATASETS, STUDY = "datasets.json", "study.toml"
 """Files beside the tables: which they are, and the study with their columns."""
 
 FILES = "files"
-"""Key of the tables' SHA-256, by name."""
+"""Key in `datasets.json`: the SHA-256 (hex) of every table, by file name."""
 
 COLUMNS = ("estimand", "estimate", "variance")
 """Columns of a file of estimates, one line for each estimand of each table."""
@@ -125,8 +125,9 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
     """Return the facts of a folder of tables, their columns, and the tables.
 
     Raises:
-        StudyError: it is another folder, or not whole, or a table was changed after it was drawn: intervals rest on the
-            number of its rows.
+        StudyError: the folder is another one or incomplete, `datasets.json` is damaged or of another study, or a table
+            was changed after it was drawn: intervals depend on the number of its rows. A changed table is found when
+            it is read.
     """
     record = RunFolder(folder).read_json(DATASETS) if folder.is_dir() else None
     if not isinstance(record, dict) or set(record) != {*DatasetFacts.__dataclass_fields__, FILES}:

@@ -38,7 +38,7 @@ SET_GRID = (0.0, *np.geomspace(1e-2, 40, 40))
 """Precisions that a table may get, relative to an equal part of the total."""
 
 CELLS_AT_ONCE = 2**13
-"""Cells of tables of pairs whose errors are computed at once, at every precision."""
+"""Cells, of one or more tables of pairs, whose errors are computed in one array; it bounds memory."""
 
 MOST_LISTED = 1_000_000
 """Triples. Where there are more, only those of a column with two of its strongest partners are looked at."""
@@ -94,7 +94,7 @@ def pair_precisions(evidence: Evidence, pairs: Sequence[Pair], count: NextCount)
 
 
 def _alike(level: Resolution, pairs: Integers) -> Iterator[Integers]:
-    """Yield the rows of pairs whose tables have the same shape, a few at a time: a wide table has thousands of pairs.
+    """Yield indices into `pairs` of tables with the same shape, at most `CELLS_AT_ONCE` cells at a time.
 
     Args:
         level: resolution of the tables.
@@ -109,14 +109,14 @@ def _alike(level: Resolution, pairs: Integers) -> Iterator[Integers]:
 
 
 def _expected_errors(level: Resolution, counted: PairLevel, codes: Integers, pairs: Integers, grid: Floats) -> Floats:
-    """Return the errors to expect of all cells of each pair together at each precision, shape (pairs, precisions).
+    """Return the expected error of each pair, summed over its cells, at each precision: shape (pairs, precisions).
 
     Args:
         level: resolution of the tables.
         counted: what is known of all pairs at it.
         codes: groups of the next count in each group of the level.
         pairs: columns of tables of one shape, shape (pairs, 2).
-        grid: precisions of the next count.
+        grid: precisions of the next count, shape (precisions,).
     """
     first, second = (level.offsets[pairs[:, side], None] + np.arange(level.size(pairs[0, side])) for side in (0, 1))
     cells = first[:, :, None], second[:, None, :]
@@ -124,7 +124,7 @@ def _expected_errors(level: Resolution, counted: PairLevel, codes: Integers, pai
     least = LEAST_PAIR_PRIOR * (independent**2).sum((1, 2))
     signal, freedom = counted.unexplained.signal(first, second), counted.unexplained.freedom(first, second)
     tau = np.maximum(counted.prior[pairs[:, 0], pairs[:, 1]], least)[:, None, None]
-    prior = signal * tau / np.maximum(freedom, LEAST_FREEDOM)
+    prior = signal * tau / np.maximum(freedom, LEAST_FREEDOM)  # on the scale of V: of the noise, V f is left
     known = 1 / np.maximum(prior, 1e-16) + 1 / counted.variances[cells]
     merged = codes[first][:, :, None] * codes[second][:, None, :]
     return np.asarray(np.sqrt(1 / (known[..., None] + grid / merged[..., None])).sum((1, 2)))

@@ -122,8 +122,8 @@ def pair_averages(
 ) -> tuple[list[Floats], list[Floats]]:
     """Return Y and V of all pairs at every resolution, over all tables, so that resolutions and margins agree.
 
-    V is the variance before margins are taken out, which are known. Where a column has one group, they say all there
-    is, and V is infinite.
+    Margins come from the single columns. V is the noise variance of a cell before margins are replaced, and infinite
+    where nothing was counted; `common.marginals.pair_priors` gives the part f of V that is left.
 
     Args:
         tables: counted tables, and margins of larger ones.
@@ -138,7 +138,8 @@ def _averages(
 ) -> tuple[list[Floats], list[Floats]]:
     """Return Y / V and 1 / V of every resolution: the tables of each pair, averaged by inverse variance.
 
-    A table takes both of its margins from the single columns, which all tables of a column make more precise.
+    Both margins of a table are replaced by those of the single columns, which are more precise: they are estimated from
+    all tables of the column.
     """
     weighted = [np.zeros((level.width, level.width)) for level in resolutions.levels]
     precision = [np.zeros((level.width, level.width)) for level in resolutions.levels]

@@ -38,10 +38,10 @@ class PairLevel:
         proportions: Y; 0 where nothing was counted.
         variances: V; infinite where nothing was counted.
         independent: P.
-        prior: tau, by pair of columns: P tau is the prior variance of a proportion's deviation, of which g tau is left
-            without margins and what coarser resolutions explain.
+        prior: tau, shape (columns, columns). P tau is the prior variance of a cell's deviation from independence; g tau
+            is the part that neither margins nor the coarser resolution show.
         residual: what the tables have beyond what coarser resolutions explain.
-        unexplained: what is left of signal and noise in each cell: g and f of `common.marginals.pair_priors`.
+        unexplained: the factors of g and f, see `common.marginals.pair_priors`.
     """
 
     proportions: Floats
@@ -53,7 +53,7 @@ class PairLevel:
 
     @property
     def residuals(self) -> Residuals:
-        """What priors are estimated from."""
+        """The values from which priors are estimated."""
         return Residuals(self.independent, self.variances, self.residual, self.unexplained)
 
 

@@ -1,19 +1,19 @@
 """Priors of the interactions of two columns by empirical Bayes: how far noisy tables exceed what simpler ones explain.
 
 Notation: `Y` are measured proportions, `V` their noise variances, `P` the products of single proportions `p`, that is,
-independence. An interaction is a deviation of a cell from what simpler tables explain: P x for potentials x, as far as
-simpler tables cannot show it. The variance of x is tau / P, as rare cells deviate further. Both margins of a pair are
-known, so a cell of the groups i and j has
+independence. Every cell has a potential x with a normal prior of variance tau / P: potentials of rare cells vary more.
+A cell deviates from independence by P x. An interaction is the part of this deviation that neither the margins nor the
+next coarser resolution show. In the cell of groups i and j, the interaction has the variance
 
-    tau g,   g = (p_i - p_i^2) (p_j - p_j^2) - e_i e_j,               e_i = p_i^2 / p_I - p_i^2
+    tau g,   g = (p_i - p_i^2) (p_j - p_j^2) - e_i e_j,               e_i = p_i^2 / p_I - p_i^2,
 
-of signal and
+and the noise that is left without margins and the coarser resolution has the variance
 
-    V f,     f = (1 - 1/a) (1 - 1/b) - (1/n_I - 1/a) (1/n_J - 1/b)
+    V f,     f = (1 - 1/a) (1 - 1/b) - (1/n_I - 1/a) (1/n_J - 1/b).
 
-of noise left, in tables of a x b groups of which n_I are in the coarser group I. The second products are what the next
-coarser resolution explains, and 0 at the coarsest. With r the residual from it, sum(r^2) is about
-tau sum(g) + sum(V f).
+The table has a x b groups; I and J are the coarser groups that hold i and j, p_I is the proportion of I, and n_I is the
+number of groups in I. The second products are what the coarser resolution shows, and are 0 at the coarsest. For r, the
+residual Y less what margins and the coarser resolution explain, sum(r^2) is about tau sum(g) + sum(V f).
 """
 
 from __future__ import annotations
@@ -36,16 +36,18 @@ LEAST_NOISE = 1e-24
 """Squared proportion. Stands for a noise of zero where a variance is divided by."""
 
 LEAST_KEPT = 0.01
-"""Part of a table's residuals. A pair of which a prior would keep less has none, so no potential."""
+"""Ratio of signal, tau sum(g), to noise, sum(V f). A pair with a smaller one gets no prior and so no potential."""
 
 GRID = (1e-6, 1.0, 60)
-"""Values of tau among which the distribution is found, relative to the largest: from, to, how many; and 0."""
+"""Values of tau, besides 0, at which the distribution may have mass: smallest and largest, both relative to the largest
+estimate of one table, and their number."""
 
 MIXTURE_STEPS = 200
-"""Steps of expectation maximization. 2,000 change what a table keeps of its residuals by less than 0.005 on average."""
+"""Steps of expectation maximization. With 2,000, the fraction of its residuals that a table keeps changes by less than
+0.005 on average."""
 
 LEAST_FREEDOM = 1e-6
-"""Degrees of freedom. A resolution that does not refine a pair leaves none but rounding."""
+"""Degrees of freedom. Fewer are rounding errors: the resolution does not refine the pair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,19 +60,19 @@ class Coarser:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unexplained:
-    """What is left of the pairs of one resolution where simpler tables are known: factors of groups, shape (width,).
+    """The factors of g and f at one resolution, one value for each group; shapes are (width,).
 
     Attributes:
-        proportions: p_i - p_i^2.
-        explained: e_i; 0 where only margins are known.
-        equal: 1 - 1/a.
-        shares: 1/n_I - 1/a; 0 where only margins are known.
+        signal_factor: p_i - p_i^2.
+        coarser_signal: e_i; 0 where only margins are known.
+        noise_factor: 1 - 1/a.
+        coarser_noise: 1/n_I - 1/a; 0 where only margins are known.
     """
 
-    proportions: Floats
-    explained: Floats
-    equal: Floats
-    shares: Floats
+    signal_factor: Floats
+    coarser_signal: Floats
+    noise_factor: Floats
+    coarser_noise: Floats
 
     @classmethod
     def of(cls, level: Resolution, single: Floats, refinement: Refinement | None) -> Unexplained:
@@ -78,37 +80,37 @@ class Unexplained:
 
         Args:
             level: the resolution.
-            single: proportions of its groups.
-            refinement: of the next coarser resolution to this one, if that is known too.
+            single: proportions of its groups, shape (width,).
+            refinement: of the next coarser resolution to this one; None at the coarsest.
         """
         equal, none = 1 / level.sizes[level.column_of], np.zeros(level.width)
         if refinement is None:
             return cls(single - single**2, none, 1 - equal, none)
         coarse = np.add.reduceat(single, refinement.starts)[refinement.parents]
-        shares = 1 / refinement.sizes[refinement.parents] - equal
-        return cls(single - single**2, single**2 / coarse - single**2, 1 - equal, shares)
+        coarser_noise = 1 / refinement.sizes[refinement.parents] - equal
+        return cls(single - single**2, single**2 / coarse - single**2, 1 - equal, coarser_noise)
 
     def without_coarser(self) -> Unexplained:
         """Return the factors where only margins are known."""
-        none = np.zeros_like(self.equal)
-        return Unexplained(self.proportions, none, self.equal, none)
+        none = np.zeros_like(self.noise_factor)
+        return Unexplained(self.signal_factor, none, self.noise_factor, none)
 
     def signal(self, rows: Integers | None = None, columns: Integers | None = None) -> Floats:
-        """Return g, the part of tau that is a cell's, as a square over groups.
+        """Return g of every cell, shape (width, width), or of the cells of some tables, shape (tables, a, b).
 
         Args:
-            rows: groups of tables, shape (tables, a); then the return value has the shape (tables, a, b).
-            columns: groups of the same tables, shape (tables, b).
+            rows: groups of the tables' first columns, shape (tables, a); None for all cells.
+            columns: groups of their second columns, shape (tables, b); None for all cells.
         """
-        return _difference(self.proportions, self.explained, rows, columns)
+        return _difference(self.signal_factor, self.coarser_signal, rows, columns)
 
     def freedom(self, rows: Integers | None = None, columns: Integers | None = None) -> Floats:
-        """Return f, the part of V that is a cell's, shaped as `signal`."""
-        return _difference(self.equal, self.shares, rows, columns)
+        """Return f of every cell, or of the cells of some tables; arguments and shapes are those of `signal`."""
+        return _difference(self.noise_factor, self.coarser_noise, rows, columns)
 
 
 def _difference(whole: Floats, simpler: Floats, rows: Integers | None, columns: Integers | None) -> Floats:
-    """Return w_i w_j - s_i s_j of every two groups, or of those of tables; not below 0, for rounding."""
+    """Return w_i w_j - s_i s_j for w `whole` and s `simpler`, 0 where rounding makes it negative; see `signal`."""
     if rows is None or columns is None:
         return np.maximum(np.outer(whole, whole) - np.outer(simpler, simpler), 0.0)
     products = (factors[rows][:, :, None] * factors[columns][:, None, :] for factors in (whole, simpler))
@@ -117,7 +119,14 @@ def _difference(whole: Floats, simpler: Floats, rows: Integers | None, columns: 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
-    """The pairs of one resolution as squares over its groups: P, V, r from `pair_residuals`, and its parts."""
+    """The tables of all pairs at one resolution, side by side; shapes are (width, width).
+
+    Attributes:
+        independent: P.
+        variances: V; infinite where nothing was counted.
+        residual: r, from `pair_residuals`.
+        unexplained: the factors of g and f.
+    """
 
     independent: Floats
     variances: Floats
@@ -126,10 +135,10 @@ class Residuals:
 
 
 def pair_residuals(independent: Floats, proportions: Floats, variances: Floats, coarser: Coarser | None) -> Floats:
-    """Return what the tables of all pairs at one resolution have beyond the coarser one, 0 where nothing was counted.
+    """Return r: what margins and the coarser resolution do not explain of Y; 0 where nothing was counted.
 
     Args:
-        independent: P, a square over groups.
+        independent: P, shape (width, width).
         proportions: Y, the same shape.
         variances: V, the same shape; infinite where nothing was counted.
         coarser: how the next coarser resolution explains this one, if there is one.
@@ -146,11 +155,11 @@ def pair_residuals(independent: Floats, proportions: Floats, variances: Floats, 
 def pair_prior(level: Resolution, pairs: Residuals) -> Floats:
     """Return tau of every pair at one resolution, shape (columns, columns), 0 within a column.
 
-    Where it would keep next to nothing of what the table shows (`LEAST_KEPT`), it is 0.
+    tau is 0 for a pair whose signal would be less than `LEAST_KEPT` of its noise.
 
     Args:
         level: the resolution.
-        pairs: its tables.
+        pairs: the tables of all pairs at it.
     """
     is_known = np.isfinite(pairs.variances)
     freedom = np.where(is_known, pairs.unexplained.freedom(), 0.0)
@@ -159,27 +168,34 @@ def pair_prior(level: Resolution, pairs: Residuals) -> Floats:
     signal = level.column_sums(np.where(is_known, pairs.unexplained.signal(), 0.0))
     is_finer = np.triu((sums[2] > LEAST_FREEDOM) & (signal > SMALLEST), 1)
     squares, variances, degrees = (square[is_finer] for square in sums)
-    tau = mixed(squares, variances, signal[is_finer], degrees)
+    tau = mixture_priors(squares, variances, signal[is_finer], degrees)
     tau[tau * signal[is_finer] < LEAST_KEPT * variances] = 0.0
     prior = np.zeros((level.columns, level.columns))
     prior[is_finer] = tau
     return prior + prior.T
 
 
-def mixed(squares: Floats, noise: Floats, signal: Floats, degrees: Floats) -> Floats:
-    """Return tau of tables, each from its own residuals and from how tau is distributed among all of them.
+def mixture_priors(squares: Floats, noise: Floats, signal: Floats, degrees: Floats) -> Floats:
+    """Return tau of every table, from its own residuals and from the distribution of tau over all tables.
 
-    A table's sum(r^2) is (tau sum(g) + sum(V f)) / k times a chi-squared number of k = sum(f) degrees of freedom. The
-    distribution of tau is the one on a grid that makes all tables most likely (nonparametric maximum likelihood, Kiefer
-    and Wolfowitz 1956), by expectation maximization. Few tables depend strongly in most data, and many not at all,
-    which a normal distribution would not show. A table's tau shrinks its residuals as its posterior does on average:
-    shrinking by tau g / (tau g + V f) is averaged, not tau.
+    A table's sum(r^2) is modeled as (tau sum(g) + sum(V f)) / k times a chi-squared variable with k = sum(f) degrees of
+    freedom. The distribution of tau is the one on a grid that maximizes the likelihood of all tables (nonparametric
+    maximum likelihood, Kiefer and Wolfowitz 1956), found by expectation maximization. In most data, a few pairs of
+    columns depend strongly and many not at all; one normal distribution cannot describe both. With E the mean over a
+    table's posterior of tau, t its values, G = sum(g) and N = sum(V f), the table gets
+
+        tau = E[t / (t G + N)] / E[1 / (t G + N)],
+
+    so that its shrinkage, tau G / (tau G + N), is the posterior mean of t G / (t G + N).
 
     Args:
-        squares: sum(r^2) of every table, shape (tables,).
-        noise: sum(V f), the same shape.
+        squares: sum(r^2) of every table, in squared proportions, shape (tables,).
+        noise: sum(V f), in squared proportions, the same shape.
         signal: sum(g), positive, the same shape.
         degrees: sum(f), positive, the same shape.
+
+    Returns:
+        tau, shape (tables,); empty for no tables.
     """
     if not len(squares):
         return np.empty(0)
@@ -196,28 +212,30 @@ def mixed(squares: Floats, noise: Floats, signal: Floats, degrees: Floats) -> Fl
     return np.asarray(kept @ grid / kept.sum(1))
 
 
-def posterior_mean(level: Resolution, pair: Residuals, prior: Floats, coarser: tuple[Coarser, Floats] | None) -> Floats:
+def posterior_mean(
+    level: Resolution, pairs: Residuals, prior: Floats, coarser: tuple[Coarser, Floats] | None
+) -> Floats:
     """Return the expected proportions of all pairs at one resolution given their tables and priors.
 
-    With e what the coarser resolution's means explain of the deviation from independence, and
-    s = tau g / (tau g + V f),
+        E = P + e + s r,    s = tau g / (tau g + V f),    at least `LEAST_RATIO` P
 
-        E = P + e + s r,
-
-    kept above a small part of P.
+    e is the deviation from independence that the means of the next coarser resolution explain.
 
     Args:
         level: the resolution.
-        pair: P, V, r and their parts.
-        prior: tau, by pair of columns.
-        coarser: how the next coarser resolution explains this one, and its means.
+        pairs: the tables of all pairs at it.
+        prior: tau, shape (columns, columns).
+        coarser: how the next coarser resolution explains this one, and its means; None at the coarsest.
+
+    Returns:
+        E, shape (width, width).
     """
-    independent, explained = pair.independent, np.zeros_like(pair.independent)
+    independent, explained = pairs.independent, np.zeros_like(pairs.independent)
     if coarser is not None:
         link, means = coarser
         relative = means / np.maximum(link.refinement.merge(independent), SMALLEST) - 1
         explained = independent * link.slopes.spread(relative)
-    signal = pair.unexplained.signal() * level.spread_columns(prior)
-    noise = np.where(np.isfinite(pair.variances), pair.variances, 1.0) * pair.unexplained.freedom()
+    signal = pairs.unexplained.signal() * level.spread_columns(prior)
+    noise = np.where(np.isfinite(pairs.variances), pairs.variances, 1.0) * pairs.unexplained.freedom()
     shrinkage = signal / np.maximum(signal + noise, SMALLEST)
-    return np.asarray(np.maximum(independent + explained + shrinkage * pair.residual, LEAST_RATIO * independent))
+    return np.asarray(np.maximum(independent + explained + shrinkage * pairs.residual, LEAST_RATIO * independent))

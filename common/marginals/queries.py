@@ -39,7 +39,7 @@ WIDEST = 4
 """Most columns of a table."""
 
 WIDE = 85
-"""Columns of the widest study that is not called wide: of a wider one there are thousands of pairs."""
+"""Columns. A study or table with more is called wide; it has at least 3,655 pairs."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Domain:
 
     @cached_property
     def _group_counts(self) -> dict[int, list[int]]:
-        """How many groups every column has, by most groups: a wide table has thousands of queries."""
+        """Cache of the number of groups of every column, by `Query.groups`: a wide table has thousands of queries."""
         return {}
 
     def cells(self, queries: Iterable[Query]) -> int:

@@ -1,7 +1,7 @@
 """Priors of the interactions of three and four columns by empirical Bayes, and what pairs explain of their tables.
 
-Notation as in `common.marginals.pair_priors`; an interaction is a deviation P x of a cell from what fewer columns
-explain, and x has the variance tau in every cell.
+Notation as in `common.marginals.pair_priors`, with one difference: an interaction is a deviation P x of a cell from
+what fewer columns explain, and x has the variance tau in every cell, not tau / P.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ FEWEST_POOLED = 4
 
 
 def pooled(estimates: Floats, errors: Floats, is_used: Array) -> Floats:
-    """Return estimates drawn towards their mean: normal means with known errors (Efron and Morris 1975).
+    """Return estimates shrunk towards their mean: normal means with known errors (Efron and Morris 1975).
 
     Args:
         estimates: of any shape.
         errors: their standard deviations, the same shape.
-        is_used: which of them the mean and the spread are taken from.
+        is_used: which of them give the mean and the spread, the same shape.
     """
     if is_used.sum() < FEWEST_POOLED:
         return estimates
@@ -46,12 +46,13 @@ def pooled(estimates: Floats, errors: Floats, is_used: Array) -> Floats:
 def set_prior(
     table: Floats, explained: Floats, singles: Sequence[Floats], deviation: float, centered_axes: Sequence[int]
 ) -> tuple[float, float]:
-    """Return an estimate of a set's tau, what its noisy table shows of the interaction of all its columns.
+    """Return an estimate of tau of one set, from what its noisy table shows of the interaction of all its columns.
 
-    What is left of noise and signal after the projection A of `interaction` is a product over axes, for
-    singles q of k groups: sum_i |A e_i|^2 of noise, and sum_i q_i^2 |A e_i|^2 of signal, with
+    `interaction` is a projection A along every axis. With q the proportions of the k groups of an axis and u_i the unit
+    vector of group i, A leaves sum_i |A u_i|^2 of the noise and sum_i q_i^2 |A u_i|^2 of the signal, multiplied over
+    all axes:
 
-        |A e_i|^2 = 1 - 2 q_i + |q|^2,     or 1 - 1/k along a centered axis.
+        |A u_i|^2 = 1 - 2 q_i + |q|^2,     or 1 - 1/k along a centered axis.
 
     Args:
         table: Y, one axis of groups for each column.
@@ -77,15 +78,17 @@ def set_prior(
     return (float((residual**2).sum()) - noise) / signal, noise * math.sqrt(2 / freedom) / signal
 
 
-def set_priors(found: Sequence[tuple[float, float]]) -> Floats:
-    """Return tau of sets that were counted alike, drawn towards their mean as far as noise explains differences.
+def set_priors(estimated: Sequence[tuple[float, float]]) -> Floats:
+    """Return tau of sets of the same number of columns and groups, shape (sets,), at least `LEAST_SET_PRIOR`.
+
+    Estimates are shrunk towards their mean as far as noise explains their differences.
 
     Args:
-        found: what `set_prior` gives for each.
+        estimated: what `set_prior` returns for each set.
     """
-    estimates, errors = np.array(found, dtype=np.float64).reshape(-1, 2).T
-    drawn = np.where(errors > 0, pooled(estimates, np.maximum(errors, SMALLEST), errors > 0), estimates)
-    return np.asarray(np.maximum(drawn, LEAST_SET_PRIOR))
+    estimates, errors = np.array(estimated, dtype=np.float64).reshape(-1, 2).T
+    shrunk = np.where(errors > 0, pooled(estimates, np.maximum(errors, SMALLEST), errors > 0), estimates)
+    return np.asarray(np.maximum(shrunk, LEAST_SET_PRIOR))
 
 
 def interaction(residual: Floats, independent: Floats, centered_axes: Sequence[int] = ()) -> Floats:
@@ -109,8 +112,8 @@ def interaction(residual: Floats, independent: Floats, centered_axes: Sequence[i
 def without_interaction(pairs: Sequence[Floats]) -> Floats:
     """Return the table of three or more columns that its pair tables explain, by iterative proportional fitting.
 
-    The fit has no interaction of more than two columns (Deming and Stephan 1940). Pairs that do not agree on their
-    margins, for their noise, give a table between them.
+    The fit has no interaction of more than two columns (Deming and Stephan 1940). Where noise makes pairs disagree on
+    the margin of a column, the table's margin is between theirs.
 
     Args:
         pairs: tables of every two columns, in the order of `itertools.combinations`, non-negative, of sum 1.

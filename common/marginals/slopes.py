@@ -1,12 +1,12 @@
 """Values of groups to values of their parts: linear within each group of an ordered column.
 
-A relation between two ordered columns rarely jumps at the border of a group. With t in (-1/2, 1/2) the middle of a part
-within the mass of its group i,
+A relation between two ordered columns rarely jumps at the border of a group. With t in (-1/2, 1/2) the position of
+the middle of a part within the mass of its group i,
 
-    value(part) = value_i + t (value_(i+1) - value_(i-1)) / 2,
+    value(part) = value_i + t (value_(i+1) - value_(i-1)) / 2.
 
-with one-sided differences at both ends and beside rare groups, whose values are mostly noise. The mean over a group, by
-mass, is its value. In columns without order, and for missing, values are constant within a group.
+At both ends and beside rare groups, whose values are mostly noise, the difference is one-sided. The mean over a group,
+by mass, is its value. In columns without order, and for missing, values are constant within a group.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from common.marginals.resolutions import Resolution
 FEWEST_GROUPS = 3
 """Groups, missing not counted. A column of fewer has no slope that its ends do not dominate."""
 
-LEAST_SHARE = 0.25
-"""Mass of a group relative to the mean of its column's groups. Values of rarer groups give no slope to others."""
+LEAST_RELATIVE_MASS = 0.25
+"""Mass of a group relative to the mean mass of its column's groups. A group with less mass is rare: its value is mostly
+noise, and used for no slope of another group."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +49,7 @@ class Slopes:
 
         Args:
             resolution: the groups.
-            singles: proportions of the codes of all columns.
+            singles: proportions of the codes of all columns, one column after the other, shape (codes,).
             domain: which columns are ordered, and which have a code for missing.
         """
         positions = resolution.positions
@@ -63,7 +64,7 @@ class Slopes:
         last = last - has_missing[resolution.column_of]
         groups = np.arange(resolution.width)
         is_sloped = is_ordered[resolution.column_of] & (last - first + 1 >= FEWEST_GROUPS) & (groups <= last)
-        is_rare = mass < LEAST_SHARE / resolution.sizes[resolution.column_of]
+        is_rare = mass < LEAST_RELATIVE_MASS / resolution.sizes[resolution.column_of]
         above, below = np.minimum(groups + 1, last), np.maximum(groups - 1, first)
         above = np.where(is_sloped & ~is_rare[above], above, groups)[positions]
         below = np.where(is_sloped & ~is_rare[below], below, groups)[positions]
@@ -97,7 +98,7 @@ class Slopes:
         return np.asarray((values[self.above] - values[self.below]) / groups)
 
     def spread(self, square: Floats) -> Floats:
-        """Return a square over parts from a square over groups."""
+        """Return values for pairs of parts, shape (parts, parts), from values for pairs of groups, (groups, groups)."""
         rows = square[self.positions] + self.weights[:, None] * (square[self.above] - square[self.below])
         steps = rows[:, self.above] - rows[:, self.below]
         return np.asarray(rows[:, self.positions] + self.weights * steps)

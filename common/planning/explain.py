@@ -50,8 +50,8 @@ def _counts(choice: Choice) -> str:
     chosen = "".join(f" {count.counted} of {count.possible} {name}." for name, count in choice.tables.items())
     if COARSE in choice.tables:
         chosen += (
-            " Of pairs, only those with the target are counted: the noise of all pairs of so many columns is too large "
-            "for this many patients."
+            " Only pairs with the target are counted: for this many patients, the noise of all pairs would be too "
+            "large."
         )
     return (
         f"At most {choice.cells} histogram cells and {choice.bins} bins per numeric column. Counted, each patient once "

@@ -112,7 +112,9 @@ def _choosing(choose: Callable[[Choosing], tuple[Query, ...]], *, by_votes: bool
 
 
 def coarse_pairs(study: Study, tables: int) -> tuple[tuple[int, ...], ...]:
-    """Return the columns of that many tables of pairs in groups: all, or those with the target."""
+    """Return the indices of the columns of every coarse pair: all pairs if there are `tables` of them, else those with
+    the target.
+    """
     every = tuple(combinations(range(len(study.table.names)), 2))
     if tables == len(every):
         return every

@@ -24,14 +24,13 @@ HISTOGRAMS = "histograms"
 EncodingKey = tuple[str, int, int]
 """Tells encodings of one study apart: SHA-256 (hex) of the released histograms, `Plan.cells` and `Plan.bins`."""
 
-
 ENCODINGS_KEPT = 2
-"""Encodings that a process keeps: the coordinator and, in a simulation, all hospitals ask for the same one often."""
+"""Number of encodings that a process caches. In a simulation, the coordinator and all hospitals use the same one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
-    """An encoder and the codes of its columns, which many runs of a process share."""
+    """An encoder and the codes of its columns. All `PublicRun` values of a process with the same sums share one."""
 
     encoder: Encoder
     domain: Domain
@@ -97,7 +96,7 @@ class PublicRun:
 
     @cached_property
     def _encoding(self) -> Encoding:
-        """Encoder and domain, made once for equal studies, plans and sums: a wide table's takes half a second."""
+        """Encoder and domain, from the cache of the process if study, histograms and binning are the same."""
         plan = self.plan
         deviation = plan.total_deviation(HISTOGRAMS) if plan.vector(HISTOGRAMS) else 0.0
         key = self.study.fingerprint, self.encoding_key, deviation

@@ -26,8 +26,8 @@ COARSEST = 4
 """Groups per column in the coarse pairs where noise is large."""
 
 PAIRS_FROM = 0.3
-"""All pairs of a wide study are counted where the average cell of one in `COARSEST` groups then holds this many times
-its noise; else those with the target. A model of all pairs would follow their noise: single columns get worse, too."""
+"""Average cell of a coarse pair divided by the cell's noise. A wide study below it counts only pairs with the target: a
+model of all pairs would follow their noise, and single columns would get worse, too."""
 
 VISIBLE = 1.5
 """Coarse pairs are counted in 8 groups where the average cell then holds this many times its noise."""
@@ -149,7 +149,7 @@ def coarse_groups(study: Study, outlook: Outlook) -> int:
 
 
 def counts_all_pairs(study: Study, outlook: Outlook) -> bool:
-    """Return whether all pairs are counted: always unless the study is wide, says nothing else, and noise is large."""
+    """Return False for a wide, noisy table without visits, of which the study sets no `pairs` and no `triples`."""
     synthesizer, columns = study.synthesizer, len(study.table.names)
     if columns <= WIDE or study.has_visits or synthesizer.pairs is not None or synthesizer.triples is not None:
         return True

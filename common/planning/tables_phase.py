@@ -31,7 +31,7 @@ from common.planning.weights import USUAL_WEIGHT, declared_domain, usual_weight,
 from common.study.study import Study
 
 FixedTables = Callable[[Study, int], tuple[tuple[int, ...], ...]]
-"""The columns of the tables of a phase, from the study and how many the plan has."""
+"""Column indices of each table of a phase, from the study and the number of tables in the plan."""
 
 Choice = Callable[[PublicRun, PlannedVector, Draw], tuple[Query, ...]]
 """The tables that the coordinator chooses, from what was released and how many the plan allows."""
@@ -42,7 +42,7 @@ TOTAL = Query(())
 
 @lru_cache(maxsize=4)
 def _usual_queries(tables: tuple[tuple[int, ...], ...], groups: int, domain: Domain) -> tuple[Query, ...]:
-    """Return the tables with their usual weights: of a wide table thousands, which every step of a phase asks for."""
+    """Return queries with their usual weights. Every step of a phase needs them, and a wide table has thousands."""
     return tuple(usual_weight(Query(table, groups_of_set(len(table), groups)), domain) for table in tables)
 
 
@@ -58,7 +58,7 @@ class TablesPhase(VectorPhase):
         groups: groups that the codes of each column are merged into, by the signal-to-noise ratio.
         arity: columns of a table. After votes, a phase of triples also counts sets of four; `{sets}` in its title and
             in `counted` says so.
-        fixed: the tables that follow from study and plan; None where the coordinator chooses.
+        fixed: the tables that follow from the study and the plan; None where the coordinator chooses.
         choose: the tables that the coordinator chooses; None where they are fixed.
     """
 

@@ -1,8 +1,8 @@
 """The privacy loss distributions of Gaussian mechanisms, for all points of a grid at once.
 
-`dp-accounting` goes through the points in Python, which is most of the time that a plan takes. Here they are numpy's;
-bounds of the grid, distribution functions and the pessimistic discretizations (privacy buckets for discrete noise, and
-"connect the dots": Doroshenko and others 2022, arXiv 2207.04380) are those of `dp-accounting`.
+`dp-accounting` loops over the points in Python, which was most of the time that a plan took; here they are arrays of
+numpy. Bounds of the grid, distribution functions and pessimistic discretizations are those of `dp-accounting`: privacy
+buckets for discrete noise, "connect the dots" (Doroshenko and others 2022, arXiv 2207.04380) for continuous noise.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from common.privacy.loss_pmf import LossPmf
 
 
 def discrete_gaussian_loss(sigma: float, sensitivity: int, grid: float) -> PrivacyLossDistribution:
-    """Return the loss of a discrete Gaussian mechanism: s (-s / 2 - x) / sigma^2 at noise x, s being its sensitivity.
+    """Return the loss of a discrete Gaussian mechanism of sensitivity s: s (-s / 2 - x) / sigma^2 at noise x.
 
     Unit: one patient; neighboring tables differ by adding or removing one.
 
     Args:
         sigma: parameter of the noise.
-        sensitivity: largest change of the value.
+        sensitivity: s, the largest change of the value by one patient.
         grid: spacing of the discretized loss; losses are rounded up.
 
     Returns:
@@ -63,9 +63,11 @@ def gaussian_loss(noise_multiplier: float, sample_rate: float, grid: float) -> P
 
 
 def _discretized(noise_multiplier: float, sample_rate: float, grid: float, adjacency: AdjacencyType) -> LossPmf:
-    """Return the loss of one adjacency, rounded up so that its divergence lies on the chords between the grid's points.
+    """Return the loss of one adjacency, rounded up: between grid points, its divergence is linear in exp(epsilon).
 
-    p_i = (delta_(i+1) - delta_i - e^d (delta_i - delta_(i-1))) / (e^d - 1),    d = grid
+        p_i = (delta_(i+1) - delta_i - e^d (delta_i - delta_(i-1))) / (e^d - 1)
+
+    p_i is the probability of the loss i d, delta_i the divergence at epsilon = i d, and d the spacing `grid`.
     """
     loss = GaussianPrivacyLoss(noise_multiplier, sampling_prob=sample_rate, adjacency_type=adjacency)
     bounds = loss.connect_dots_bounds()

@@ -1,7 +1,7 @@
-"""A privacy loss on a grid, composed and inverted without a loop in Python over its points.
+"""The distribution of a privacy loss on a grid, composed and inverted without a loop in Python over its points.
 
-What `dp-accounting` computes point by point is most of the time that a plan takes. The numbers are the same up to the
-last bits: rounding, truncation and the mass of an infinite loss follow its `DensePLDPmf`.
+`dp-accounting` loops over the points in Python, which was most of the time that a plan took. Rounding, truncation and
+the mass of an infinite loss follow its `DensePLDPmf`, so results differ by rounding errors alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy import fft, signal
 from common.arrays import Floats
 
 CHERNOFF_ORDERS = 20
-"""Number of orders, in units of 1 / points, at which the tails of a self-composition are bounded, on either side."""
+"""Number of orders at which each tail of a self-composition is bounded: 1, 2, ... divided by the number of points."""
 
 
 class LossPmf(DensePLDPmf):  # type: ignore[misc]
@@ -32,7 +32,13 @@ class LossPmf(DensePLDPmf):  # type: ignore[misc]
         super().__init__(grid, lowest, probabilities, infinity_mass, True)
 
     def compose(self, other: LossPmf, tail_mass_truncation: float = 0.0) -> LossPmf:
-        """Return the loss of both mechanisms together; tails of at most that mass are cut off, pessimistically."""
+        """Return the loss of both mechanisms together.
+
+        Args:
+            other: loss on the same grid.
+            tail_mass_truncation: mass to cut off, half in each tail: the lower tail is added to the smallest loss that
+                is kept, the upper tail to the infinite loss.
+        """
         probabilities = signal.fftconvolve(self._probs, other._probs)
         infinity_mass = self._infinity_mass + other._infinity_mass - self._infinity_mass * other._infinity_mass
         below = above = 0
@@ -46,7 +52,13 @@ class LossPmf(DensePLDPmf):  # type: ignore[misc]
         return LossPmf(self._discretization, self._lower_loss + other._lower_loss + below, kept, infinity_mass)
 
     def self_compose(self, num_times: int, tail_mass_truncation: float = 1e-15) -> LossPmf:
-        """Return the loss of that many runs of the mechanism; tails of at most that mass count as infinite losses."""
+        """Return the loss of `num_times` runs of the mechanism.
+
+        Args:
+            num_times: number of runs, at least 1.
+            tail_mass_truncation: upper bound on the mass of the two tails that are cut off; it is added to the mass of
+                the infinite loss.
+        """
         lowest, highest = _tail_bounds(self._probs, num_times, tail_mass_truncation)
         points = fft.next_fast_len(max(highest - lowest + 1, len(self._probs)), real=True)
         wrapped = fft.irfft(fft.rfft(self._probs, points) ** num_times, points)
@@ -55,11 +67,11 @@ class LossPmf(DensePLDPmf):  # type: ignore[misc]
         return LossPmf(self._discretization, self._lower_loss * num_times + lowest, probabilities, infinite)
 
     def get_epsilon_for_delta(self, delta: float) -> float:
-        """Return the smallest epsilon of at least 0 whose hockey-stick divergence is at most delta.
+        """Return the smallest epsilon of at least 0 whose hockey-stick divergence is at most delta, or infinity.
 
-        With U the mass of all losses above epsilon and L their mass times exp(-loss), the divergence is
-        U - exp(epsilon) L. The losses are gone through from the largest until the epsilon that solves this for delta is
-        at least the next loss.
+        With U the mass of all losses above epsilon and L the sum of their masses times exp(-loss), the divergence is
+        U - exp(epsilon) L. From the largest loss downwards, epsilon = log((U - delta) / L) is computed for the losses
+        so far; the first that is at least the next loss is the answer.
         """
         if self._infinity_mass > delta:
             return math.inf
@@ -82,20 +94,23 @@ class LossPmf(DensePLDPmf):  # type: ignore[misc]
 
 
 def _light_prefix(probabilities: Floats, mass: float) -> int:
-    """Return how many points from the start have no more than that mass together."""
+    """Return the largest number of points, from the start, whose masses sum to at most `mass`."""
     is_heavy = np.cumsum(probabilities) > mass
     return int(is_heavy.argmax()) if is_heavy.any() else len(probabilities)
 
 
 def _tail_bounds(probabilities: Floats, num_times: int, tail_mass: float) -> tuple[int, int]:
-    """Return the points outside which a sum of `num_times` draws has at most `tail_mass`, by Chernoff's bound.
+    """Return the interval outside which a sum of `num_times` draws has at most `tail_mass`, by Chernoff's bound.
 
         P(sum >= b) <= M(t)^n exp(-t b)  for t > 0,  M(t) = sum_k p_k exp(t k)
 
     Args:
         probabilities: of the points 0, 1, and so on.
-        num_times: number of draws.
-        tail_mass: largest mass outside.
+        num_times: number of draws n.
+        tail_mass: largest mass outside, half of it on each side.
+
+    Returns:
+        The lowest and the highest point of the interval.
     """
     points = len(probabilities)
     lowest, highest = 0, (points - 1) * num_times

@@ -27,10 +27,10 @@ LONG = ("run", "resume")
 """Commands that last as long as a run: each has its own process, which is ended when it takes too long."""
 
 
-class Bed(Deployment):
-    """A deployment whose short commands run in the test's process: that spares seconds of imports for each.
+class InProcessDeployment(Deployment):
+    """A deployment whose short commands run in the test's process, which saves each of them the imports.
 
-    Whatever stays up or meets the network is a process of its own, as at a site.
+    Services and commands of a whole run are processes of their own, as at a site.
     """
 
     def fedsynth(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
@@ -61,7 +61,7 @@ def rehearsal_study(coordinator: str, **sections: Mapping[str, object]) -> Study
 @contextmanager
 def running(folder: Path, **sections: Mapping[str, object]) -> Iterator[Deployment]:
     """A coordinator and both sites, started and connected."""
-    with Bed(folder) as one:
+    with InProcessDeployment(folder) as one:
         study = rehearsal_study(one.make_keys(), **sections)
         one.start_coordinator()
         one.start_sites(rehearsal_tables(), study)

@@ -1,4 +1,4 @@
-"""Learners that train in a tenth of the time, for tests of what is made of their predictions."""
+"""Learners with few trees, for tests that assert no number of a learner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = {"rf": {"n_estimators": 5}, "gb": {"max_iter": 5}}
 
 @pytest.fixture(scope="module")
 def quick_learners() -> Iterator[None]:
-    """Where no number of a learner is asserted, a report trains fewer trees: they are most of its time."""
+    """Let reports train few trees in the tests of a module."""
     from common.evaluation.utility.learners import LEARNERS
 
     with pytest.MonkeyPatch.context() as patch:

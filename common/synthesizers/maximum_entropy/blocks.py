@@ -96,13 +96,13 @@ class ColumnBlock:
 
 
 def summed_by_chain(positions: Tensor, theta: Tensor) -> Tensor:
-    """Return the sum of what the codes of every chain add to the logits of some codes, shape (codes, chains).
+    """Return what the codes of every chain together add to the logits of some codes, shape (codes, chains).
 
-    Columns that have no potential with any of them add nothing, and are left out.
+    A column without a potential with any of these codes adds nothing and is left out of the sum.
 
     Args:
-        positions: of all chains, as in `Chains`.
-        theta: shape (codes, codes of all columns).
+        positions: of the codes of all chains, shape (chains, columns), as in `Chains`.
+        theta: potentials of these codes with all codes, shape (codes, codes of all columns).
     """
     has_potential = (theta != 0).any(0)
     is_near = has_potential[positions].any(0)

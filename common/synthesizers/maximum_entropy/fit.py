@@ -30,11 +30,11 @@ from common.synthesizers.maximum_entropy.potentials import ColumnSetPotentials, 
 from common.synthesizers.maximum_entropy.targets import ColumnSetTarget, PairTarget, limited
 
 FIRST_RATE, LAST_RATE = 0.15, 0.05
-"""Length of the steps, as a part of a Newton step, at the start and at the end of the fit. With 0.3, columns that
-depend on many others overshoot from the first step on."""
+"""Length of the steps, as a fraction of a Newton step, at the start and at the end of the fit. With 0.3 at the start,
+columns that depend on many others overshoot from the first step on."""
 
 SINGLES_FASTER = 3.0
-"""Potentials of single columns take steps this many times as long: every change of a pair shifts single columns."""
+"""Factor by which steps of single columns' potentials are longer: every change of a pair shifts single columns."""
 
 AVERAGED_FROM, AVERAGED = 0.7, 60
 """Expected tables are the mean over the last steps: after this part of the fit, and at most this many."""

@@ -82,8 +82,8 @@ class Potentials:
     def has_few_pairs(self) -> bool:
         """Whether a wide table has potentials of fewer pairs than columns, and of no sets.
 
-        There, drawing rows again with weights towards expected tables (`rows.draw_rows`) pulls every code towards the
-        tables of so many pairs without a potential that it makes them worse.
+        For such a table, rows are not drawn again with weights towards the expected tables (`rows.draw_rows`): most
+        pairs have no potential, and the weights of their tables made rows worse.
         """
         columns, starts = len(self.domain.sizes), self.offsets[:-1]
         if columns <= WIDE or self.sets:

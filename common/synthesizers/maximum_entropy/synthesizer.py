@@ -24,8 +24,8 @@ FEWEST_CHAINS, MOST_CHAIN_CODES = 1024, 175_000
 """A wide table has fewer than the usual chains: they hold at most this many codes, but are not fewer than the first."""
 
 FEW_CHAINS, FEW_STEPS = 256, 32
-"""Chains, and most steps of the fit, of a wide table with fewer counted pairs than columns: where pairs close no loop,
-few sweeps settle both."""
+"""Most chains and most steps of the fit for a wide table with fewer counted pairs than columns. Pairs with one target
+form no cycle, so few sweeps are enough."""
 
 
 class MaximumEntropy:

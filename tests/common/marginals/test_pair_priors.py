@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.marginals.pair_priors import Unexplained, mixed
+from common.marginals.pair_priors import Unexplained, mixture_priors
 from common.marginals.queries import Domain
 from common.marginals.resolutions import Resolutions
 
@@ -45,13 +45,13 @@ class TestUnexplained:
         assert not factors.freedom().any()
 
 
-class TestMixed:
+class TestMixturePriors:
     def tables(self, truth: np.ndarray, seed: int) -> np.ndarray:
         degrees = np.full(len(truth), 9.0)
         found = (truth + 1.0) * np.random.default_rng(seed).chisquare(9, len(truth)) / 9
-        return mixed(found, np.ones(len(truth)), np.ones(len(truth)), degrees)
+        return mixture_priors(found, np.ones(len(truth)), np.ones(len(truth)), degrees)
 
-    def test_few_strong_tables_do_not_loosen_the_others(self) -> None:
+    def test_few_strong_tables_do_not_widen_other_priors(self) -> None:
         truth = np.where(np.arange(300) < 15, 20.0, 0.0)
         found = self.tables(truth, 7)
         assert found[15:].max() < 0.3
@@ -63,9 +63,9 @@ class TestMixed:
 
     def test_without_noise_a_table_says_its_own(self) -> None:
         squares = np.array([1.0, 4.0, 0.25])
-        found = mixed(squares, np.zeros(3), np.ones(3), np.full(3, 100.0))
+        found = mixture_priors(squares, np.zeros(3), np.ones(3), np.full(3, 100.0))
         assert found == pytest.approx(squares, rel=0.3)
 
     def test_no_tables_have_no_priors(self) -> None:
         none = np.empty(0)
-        assert not len(mixed(none, none, none, none))
+        assert not len(mixture_priors(none, none, none, none))

@@ -157,7 +157,7 @@ class TestTables:
         assert [vector.name for vector in choice.vectors] == [HISTOGRAMS, COARSE]
         assert choice.tables[COARSE] == TableCount(89, 4005)
         assert coarse_pairs(noisy, 89) == tuple((column, 89) for column in range(89))
-        assert "Of pairs, only those with the target are counted" in " ".join(explain(choice))
+        assert "Only pairs with the target are counted" in " ".join(explain(choice))
         sentences = PHASES[COARSE].sentences(noisy, plan, plan.hospitals[0])
         assert "by the target and each other column in 4 groups each: 89 tables" in sentences[0]
         for usual in (study(90, privacy={"noise": "none"}), study(90, synthesizer={"pairs": 9}), study(80)):
