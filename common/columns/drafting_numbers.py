@@ -49,6 +49,9 @@ MOST_EXACT = 2.0**53
 IDENTIFIER_DIGITS = 7
 """Whole numbers of this many digits each, nearly all different, identify people, even where some cells are blank."""
 
+MOST_MARKED = 0.5
+"""Largest part of the cells that few words, which missing codes can declare, may have among numbers ("ND")."""
+
 CODE_NAME = re.compile(
     r"(^|[^a-z])(zip|plz|postal|postcode|icd\d*|cpt|atc|loinc|snomed|concept|codes?)([^a-z]|$)", re.I
 )
@@ -66,8 +69,9 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         return with_decimal_comma(draft_numeric(with_points(evidence), is_forced=is_forced), evidence)
     cells = numbers_in(evidence)
     numbers, words = cells.numbers, cells.words
-    others = sum(count for text, count in words.items() if _limit(text, cells.unit) is None)
-    if not numbers or (not is_forced and others > (1 - MOSTLY) * evidence.present):
+    others = [count for text, count in words.items() if _limit(text, cells.unit) is None]
+    most_others = MOST_MARKED if len(others) <= MOST_CODES else 1 - MOSTLY
+    if not numbers or (not is_forced and sum(others) > most_others * evidence.present):
         return None
     sentinels, odd = find_sentinels(numbers, evidence)
     plain = {text: number for text, number in numbers.items() if text not in sentinels}

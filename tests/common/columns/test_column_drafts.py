@@ -338,6 +338,18 @@ class TestNumbersBesideText:
         settings, _ = drafted(with_words(LEVELS, "<0.6", every=2))
         assert (settings["kind"], settings["below"]) == ("numeric", "<0.6")
 
+    def test_a_limit_and_a_marker_in_two_fifths_leave_a_column_numeric(self) -> None:
+        """As laboratories write many of their columns: below the limit of detection, and not done."""
+        cells = ["<0.6" if row % 5 == 0 else "ND" if row % 5 == 1 else LEVELS[row] for row in range(ROWS)]
+        settings, _ = drafted(cells)
+        assert (settings["kind"], settings["below"]) == ("numeric", "<0.6")
+        assert list(settings["missing_codes"]) == ["ND"]
+
+    def test_many_words_beside_numbers_are_no_markers(self) -> None:
+        cells = [f"see note {row % 40}" if row % 3 == 0 else LEVELS[row] for row in range(ROWS)]
+        settings, _ = drafted(cells)
+        assert settings is None
+
     def test_of_two_limits_the_inner_one_covers_the_other(self) -> None:
         settings, notices = drafted(with_words(LEVELS, "<0.5", "<0.6"))
         assert (settings["below"], settings["lower"], "missing_codes" in settings) == ("<0.6", 0.6, False)
