@@ -70,8 +70,8 @@ def read_export(folder: Path) -> RestorableExport:
     try:
         facts: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         to, form, fingerprint = str(facts["to"]), str(facts["format"]), str(facts["fingerprint"])
-        is_one_table, digests = bool(facts["is_one_table"]), dict(facts["files"])
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+        is_one_table, digests = bool(facts["is_one_table"]), {**facts["files"]}
+    except DAMAGED as problem:
         raise StudyError(
             f"'{folder}' is not an export of fedsynth: {MANIFEST} cannot be used ({cause_of(problem)}); name the "
             "folder that `fedsynth export` wrote"

@@ -139,7 +139,8 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
         raise StudyError(f"{DATASETS} in '{folder}' is damaged ({problem}); draw the tables again") from None
     if facts.fingerprint != study.fingerprint:
         raise StudyError(f"{DATASETS} and {STUDY} in '{folder}' are of different studies; draw the tables again")
-    if not isinstance(digests, dict) or set(digests) != {_name(number + 1) for number in range(facts.datasets)}:
+    is_as_many = isinstance(digests, dict) and len(digests) == facts.datasets  # before as many names are made
+    if not is_as_many or set(digests) != {_name(number + 1) for number in range(facts.datasets)}:
         raise StudyError(f"{DATASETS} in '{folder}' does not list {facts.datasets} tables; draw them again")
 
     def tables() -> Iterator[pd.DataFrame]:

@@ -235,4 +235,6 @@ def _cheapest(errors: Floats, costs: Floats, grid: Floats, total: float) -> Floa
         low, high = (middle, high) if spent > total else (low, middle)
     precisions = grid[np.argmin(errors + math.exp(high) * cost, axis=1)]
     spent = float(costs @ precisions)
-    return np.asarray(precisions * (total / spent)) if spent > 0 else np.full(len(costs), total / float(costs.sum()))
+    if spent > 0:
+        return np.asarray(precisions * (total / spent))
+    return np.full(len(costs), total / (float(costs.sum()) or 1.0))  # a column of one code costs nothing

@@ -226,6 +226,14 @@ class TestDamage:
         with pytest.raises(StudyError, match="different studies"):
             read_export(folder)
 
+    @pytest.mark.parametrize("changed", ['{"files": [[1, "x"]]}', '{"files": null}', "[" * 100_000])
+    def test_a_manifest_of_other_types_is_refused(self, folder: Path, changed: str) -> None:
+        if changed.startswith("{"):
+            changed = json.dumps(json.loads((folder / "export.json").read_text()) | json.loads(changed))
+        (folder / "export.json").write_text(changed)
+        with pytest.raises(StudyError, match=r"export.json cannot be used"):
+            read_export(folder)
+
     def test_an_unknown_format_is_refused(self, folder: Path) -> None:
         facts = json.loads((folder / "export.json").read_text())
         (folder / "export.json").write_text(json.dumps(facts | {"format": "xml"}))

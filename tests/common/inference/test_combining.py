@@ -165,10 +165,12 @@ class TestFolder:
         with pytest.raises(StudyError, match="are of different studies"):
             read_datasets(folder)
 
-    @pytest.mark.parametrize(("name", "value"), [("files", {}), ("files", []), ("datasets", 2), ("datasets", 4)])
+    @pytest.mark.parametrize(
+        ("name", "value"), [("files", {}), ("files", []), ("datasets", 2), ("datasets", 4), ("datasets", 10**15)]
+    )
     def test_other_numbers_of_tables_are_refused(self, folder: Path, name: str, value: object) -> None:
         self.change(folder, **{name: value})
-        with pytest.raises(StudyError, match=r"does not list [234] tables"):
+        with pytest.raises(StudyError, match=r"does not list \d+ tables"):
             read_datasets(folder)
 
     @pytest.mark.parametrize("content", [None, b"", b"age,lab,sex,outcome\n1,2,male,no\n"])

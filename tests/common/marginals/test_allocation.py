@@ -75,6 +75,11 @@ class TestPairPrecisions:
         # A patient changes a table with the first column half as much: 1 - 1/2.
         assert precisions @ [0.5, 0.5, 1] == pytest.approx(TOTAL)
 
+    def test_a_column_of_one_code_costs_nothing_alone(self) -> None:
+        domain = Domain((1, 3), (False, False), is_few=(True, True))
+        evidence = evidence_of(random_codes(40, domain), domain)
+        assert pair_precisions(evidence, ((0, 1),), NextCount(TOTAL, target=1, favor=1.0)) == [TOTAL]
+
     def test_no_pairs_get_nothing(self, one_pair: Evidence) -> None:
         assert pair_precisions(one_pair, (), NextCount(TOTAL, target=0, favor=1.0)).shape == (0,)
 
