@@ -338,7 +338,7 @@ class TestNumbersBesideText:
         settings, _ = drafted(with_words(LEVELS, "<0.6", every=2))
         assert (settings["kind"], settings["below"]) == ("numeric", "<0.6")
 
-    def test_a_limit_and_a_marker_in_two_fifths_leave_a_column_numeric(self) -> None:
+    def test_a_limit_and_a_marker_leave_a_column_numeric(self) -> None:
         """As laboratories write many of their columns: below the limit of detection, and not done."""
         cells = ["<0.6" if row % 5 == 0 else "ND" if row % 5 == 1 else LEVELS[row] for row in range(ROWS)]
         settings, _ = drafted(cells)
