@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from common.arrays import Floats, Integers
 from common.columns.base import Column, TableColumn, Texts
 from common.columns.binning import Binning
+from common.columns.calendar import Calendar
 from common.columns.cells import OFFSET, date_of, each, is_missing, missing_notice, notice, read_date, standard_date
 from common.columns.compact import Compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft
@@ -133,7 +134,7 @@ class Dated(Column):
             assert self.most is not None, "checked"
             return ValueGrid(float(self.least), float(self.most), 0, f"{self.unit} since {self.since}")
         lower, upper = (self._count_of(edge or "") for edge in (self.lower, self.upper))
-        return ValueGrid(lower, upper, 0, f"{self.unit} since 1970-01-01")
+        return ValueGrid(lower, upper, 0, f"{self.unit} since 1970-01-01", calendar=Calendar(self.unit))
 
     @property
     def scale(self) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Floats, Integers
+from common.columns.calendar import Calendar
 
 MAX_GRID_SIZE = 2**50
 """Most distinct values a column of numbers may take; beyond 2^50, float64 cannot represent neighbors."""
@@ -44,6 +45,7 @@ class ValueGrid:
         unit: unit of the values, for people; None where the study gives none.
         below: whether the first point stands for all values below the second, such as those below detection.
         above: whether the last point stands for all values above the one before.
+        calendar: what values count since 1970-01-01, where people are shown dates; None where they are shown numbers.
     """
 
     lower: float
@@ -52,6 +54,16 @@ class ValueGrid:
     unit: str | None = None
     below: bool = False
     above: bool = False
+    calendar: Calendar | None = None
+
+    @property
+    def shown_unit(self) -> str | None:
+        """The unit beside values that people are shown: dates have none."""
+        return self.unit if self.calendar is None else None
+
+    def text(self, value: float) -> str:
+        """Return a value as people are shown it: a date, or a number with the grid's decimals."""
+        return f"{value:.{self.decimals}f}" if self.calendar is None else self.calendar.text(value)
 
     @property
     def step(self) -> float:

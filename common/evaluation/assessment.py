@@ -41,7 +41,7 @@ from common.evaluation.utility.prediction import PredictionUtility
 from common.evaluation.utility.survival import Survival
 from common.run_events.events import Emit, Progressed, ignore
 
-REPORT_VERSION = 6
+REPORT_VERSION = 7
 """Layout of report.json; docs/report.md describes it."""
 
 Matrix = tuple[tuple[float, ...], ...]

@@ -191,8 +191,14 @@ def _check_budget(study: Study, hospital: HospitalFacts) -> None:
 
 
 def _check_time(study: Study, time: str, target: Column) -> None:
-    if time not in study.table.names or study.table[time].grid is None:
+    grid = study.table[time].grid if time in study.table.names else None
+    if grid is None:
         raise ValueError(f"[evaluation] time '{time}' is not a numeric column of the schema; correct it")
+    if grid.calendar is not None:
+        raise ValueError(
+            f"[evaluation] time '{time}' is a date, not how long a patient was followed; declare since, least and most "
+            "for it, or name another column"
+        )
     if len(target.labels) != 2:
         raise ValueError(
             f"[evaluation] time needs a target of two categories, the last of which is the event; '{target.name}' "

@@ -35,9 +35,10 @@ def _quarters(values: Floats, grid: ValueGrid) -> tuple[list[str], Integers]:
     step = grid.step
     edges = [grid.lower + (grid.upper - grid.lower) * index / BINS for index in range(BINS + 1)]
     edges = [edges[0], *(round(edge / step) * step for edge in edges[1:-1]), edges[-1]]
-    unit = f" {grid.unit}" if grid.unit else ""
-    texts = [f"{edge:.{grid.decimals}f}" for edge in edges]
-    names = [f"{low} to below {high}{unit}" for low, high in itertools.pairwise(texts)]
+    unit = f" {grid.shown_unit}" if grid.shown_unit else ""
+    texts = [grid.text(edge) for edge in edges]
+    before = "below" if grid.calendar is None else "before"
+    names = [f"{low} to {before} {high}{unit}" for low, high in itertools.pairwise(texts)]
     names[-1] = f"{texts[-2]} to {texts[-1]}{unit}"
     codes = np.searchsorted(np.array(edges[1:-1]) - step / 2, values, side="right")
     return [*names, "missing"], np.where(np.isnan(values), BINS, codes).astype(np.int64)

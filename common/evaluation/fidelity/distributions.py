@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import ks_2samp
 
 from common.arrays import Floats
+from common.columns.calendar import Calendar
 from common.columns.value_grid import ValueGrid
 from common.evaluation.fidelity.distances import Distances, Resampled, code_distance, number_distances
 from common.evaluation.statistics.data import EvaluationData
@@ -32,6 +33,7 @@ class ColumnFidelity:
     Attributes:
         score: 1.0 is identical: one minus the Kolmogorov-Smirnov distance of numbers or the total variation distance of
             categories; None where a side has no value.
+        calendar: what values count since 1970-01-01, where the page shows dates; None elsewhere.
         edges: edges of a numeric column's bins, one more than bins; the end bins include everything beyond. Empty for
             other columns.
         categories: categories of a categorical column's bars. Empty for other columns.
@@ -42,6 +44,7 @@ class ColumnFidelity:
     name: str
     kind: Literal["numeric", "categorical"]
     unit: str | None
+    calendar: Calendar | None
     score: float | None
     edges: tuple[float, ...]
     categories: tuple[str, ...]
@@ -78,6 +81,7 @@ def _compare_numbers(
         name=name,
         kind="numeric",
         unit=grid.unit,
+        calendar=grid.calendar,
         score=_rounded(ks_complement(real, synthetic)),
         edges=edges,
         categories=(),
@@ -98,6 +102,7 @@ def _compare_categories(
         name=name,
         kind="categorical",
         unit=None,
+        calendar=None,
         score=_rounded(1.0 - tvd.value),
         edges=(),
         categories=tuple(groups),

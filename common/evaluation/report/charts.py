@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -45,10 +46,10 @@ def column_chart(column: ColumnFidelity) -> dict[str, Any]:
 
 def _histogram(column: ColumnFidelity) -> dict[str, Any]:
     width = column.edges[1] - column.edges[0]
-    centers = [(low + high) / 2 for low, high in zip(column.edges[:-1], column.edges[1:], strict=True)]
+    centers = [(low + high) / 2 for low, high in pairwise(column.edges)]
     real, outline_x = list(column.real), list[float | None](column.edges)
     outline_y: list[float | None] = [*column.synthetic, column.synthetic[-1]]
-    tick_at, tick_text = _ticks(column.edges)
+    tick_at, tick_text = _ticks(column)
     has_missing = column.missing_real + column.missing_synthetic > 0
     if has_missing:
         gap = max(2 * width, 0.12 * (column.edges[-1] - column.edges[0]))
@@ -59,32 +60,57 @@ def _histogram(column: ColumnFidelity) -> dict[str, Any]:
         tick_at, tick_text = [*tick_at, at], [*tick_text, "missing"]
         centers, real = [*centers, at], [*real, column.missing_real]
     widths = [width] * len(column.real) + ([bar] if has_missing else [])
-    hover = {"hovertemplate": "%{y:.1%}<extra>%{fullData.name}</extra>"}
     line = {"shape": "hv", "color": SYNTHETIC, "width": 2.2}
     bars = {"type": "bar", "x": centers, "y": real, "width": widths, "marker": {"color": REAL, "opacity": FADED}}
     outline = {"type": "scatter", "x": outline_x, "y": outline_y, "mode": "lines", "line": line}
     ticks = {"tickvals": tick_at, "ticktext": tick_text, "tickangle": 0, "ticklabeloverflow": "allow"}
+    on_bars, on_outline = _hover(column)
     return _chart(
-        [{"name": "real", **bars, **hover}, {"name": "synthetic", **outline, **hover}],
+        [{"name": "real", **bars, **on_bars}, {"name": "synthetic", **outline, **on_outline}],
         {
             "bargap": 0,
             "xaxis": {"showgrid": False, **ticks},
             "yaxis": {"tickformat": ".0%", "rangemode": "tozero", "nticks": 4},
         },
         height=190,
-        margin={"l": 40, "r": 26 if has_missing else 8, "t": 6, "b": 24},
+        margin={"l": 40, "r": 26 if has_missing else 8, "t": 6, "b": 38 if "<br>" in "".join(tick_text) else 24},
     )
 
 
-def _ticks(edges: Sequence[float]) -> tuple[list[float], list[str]]:
-    """Return at most six round positions within the edges, and their texts."""
+def _hover(column: ColumnFidelity) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what hovering over the bars and over the outline of a histogram says: of dates, those of the bin, too."""
+    if column.calendar is None:
+        plain_hover = {"hovertemplate": "%{y:.1%}<extra>%{fullData.name}</extra>"}
+        return plain_hover, plain_hover
+    template = {"hovertemplate": "%{customdata}: %{y:.1%}<extra>%{fullData.name}</extra>"}
+    spans = [column.calendar.span(low, high) for low, high in pairwise(column.edges)]
+    return (
+        {**template, "customdata": [*spans, "missing"]},
+        {**template, "customdata": [*spans, spans[-1], None, "missing", "missing"]},
+    )
+
+
+def _ticks(column: ColumnFidelity) -> tuple[list[float], list[str]]:
+    """Return a few round positions within the edges, and their texts."""
+    last = column.edges[-1] - 0.12 * (column.edges[-1] - column.edges[0])  # leaves room for the word "missing"
+    if column.calendar is None:
+        return _round_numbers(column.edges, last)
+    positions, texts = column.calendar.ticks(column.edges[0], last)
+    return positions, [two_lines(text) for text in texts]
+
+
+def two_lines(text: str) -> str:
+    """Return a date with the time of day on a line of its own: ticks are narrow."""
+    return text.replace(" ", "<br>")
+
+
+def _round_numbers(edges: Sequence[float], last: float) -> tuple[list[float], list[str]]:
+    """Return at most six round numbers from the first edge to `last`, and their texts."""
     spread = edges[-1] - edges[0]
     magnitude = 10.0 ** math.floor(math.log10(spread))
     least = max(spread / 5, 0.99 * (edges[1] - edges[0]))
     step = next(factor * magnitude for factor in (0.25, 0.5, 1, 2, 2.5, 5, 10) if factor * magnitude >= least)
-    first = math.ceil(edges[0] / step)
-    last = math.floor((edges[-1] - 0.12 * spread) / step)  # leaves room for the word "missing"
-    positions = [multiple * step for multiple in range(first, last + 1)]
+    positions = [multiple * step for multiple in range(math.ceil(edges[0] / step), math.floor(last / step) + 1)]
     return positions, [f"{multiple:.6g}" for multiple in positions]
 
 

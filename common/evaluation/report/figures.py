@@ -263,7 +263,8 @@ def _survival(survival: Survival) -> dict[str, Any]:
             line={"color": color, "width": 2.4, "shape": "hv", "dash": dash},
             hovertemplate="%{x:.6g}: %{y:.1%}<extra>%{fullData.name}</extra>",
         )
-    figure.update_xaxes(title={"text": plain(survival.time)})
+    unit = f" ({plain(survival.unit, None)})" if survival.unit else ""
+    figure.update_xaxes(title={"text": plain(survival.time) + unit})
     figure.update_yaxes(tickformat=".0%", title={"text": f"without {plain(survival.event)}"})
     return finished(figure, height=300, margin={"l": 62, "r": 12, "t": 8, "b": 46})
 

@@ -8,7 +8,17 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from common.evaluation.report.charts import CLEAR_BLUE, FADED, NEUTRAL, REAL, SYNTHETIC, finished, plain
+from common.columns.value_grid import ValueGrid
+from common.evaluation.report.charts import (
+    CLEAR_BLUE,
+    FADED,
+    NEUTRAL,
+    REAL,
+    SYNTHETIC,
+    finished,
+    plain,
+    two_lines,
+)
 from common.evaluation.report.html import RunSummary, page_template
 from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import LEVEL
@@ -52,8 +62,8 @@ def visit_charts(evidence: VisitEvidence) -> dict[str, dict[str, Any]]:
         charts[f"synthetic-map-{index}"] = _map(transitions, transitions.synthetic)
     for index, courses in enumerate(evidence.courses):
         span = _span(courses)
-        charts[f"real-courses-{index}"] = _lines(courses.real, REAL, span)
-        charts[f"synthetic-courses-{index}"] = _lines(courses.synthetic, SYNTHETIC, span)
+        charts[f"real-courses-{index}"] = _lines(courses.real, REAL, span, courses.grid)
+        charts[f"synthetic-courses-{index}"] = _lines(courses.synthetic, SYNTHETIC, span, courses.grid)
     return charts
 
 
@@ -131,7 +141,10 @@ def _span(courses: Courses) -> tuple[list[float], list[float]]:
 
 
 def _lines(
-    lines: Sequence[Sequence[tuple[float, float]]], color: str, span: tuple[list[float], list[float]]
+    lines: Sequence[Sequence[tuple[float, float]]],
+    color: str,
+    span: tuple[list[float], list[float]],
+    grid: ValueGrid | None,
 ) -> dict[str, Any]:
     """Draw one line per patient.
 
@@ -139,7 +152,9 @@ def _lines(
         lines: points (time, value) of every patient.
         color: color of the lines.
         span: ranges of the two axes.
+        grid: how values are shown; None for plain numbers.
     """
+    calendar = None if grid is None else grid.calendar
     figure = go.Figure()
     for line in lines:
         figure.add_scatter(
@@ -149,8 +164,12 @@ def _lines(
             line={"color": color, "width": 1.2},
             marker={"size": 3, "color": color},
             opacity=0.75,
-            hovertemplate="%{x:.0f}: %{y:.4g}<extra></extra>",
+            customdata=None if calendar is None else [calendar.text(value) for _, value in line],
+            hovertemplate=f"%{{x:.0f}}: %{{{'y:.4g' if calendar is None else 'customdata'}}}<extra></extra>",
         )
     figure.update_xaxes(range=span[0], nticks=5)
     figure.update_yaxes(range=span[1], nticks=5)
+    if calendar is not None:
+        positions, texts = calendar.ticks(*span[1])
+        figure.update_yaxes(tickvals=positions, ticktext=[two_lines(text) for text in texts], automargin=True)
     return finished(figure, height=230, margin={"l": 44, "r": 8, "t": 6, "b": 26})

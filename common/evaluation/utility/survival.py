@@ -39,6 +39,7 @@ class Survival:
     """Time to the event, real against synthetic.
 
     Attributes:
+        unit: unit of `times`; None where the study gives none.
         patients: held-out patients with a time and an outcome.
         times: times at which the curves are given, in the unit of the column `time`.
         curve_real, curve_synthetic: Kaplan and Meier's fraction of patients without the event at `times`.
@@ -50,6 +51,7 @@ class Survival:
     """
 
     time: str
+    unit: str | None
     event: str
     patients: int
     times: tuple[float, ...]
@@ -93,8 +95,10 @@ def measure_survival(data: EvaluationData) -> Survival | None:
     known = len(held_out.rows) > 0
     of_real = _distance(curves[0], _curves(held_out, grid, "held-out"), len(held_out.rows)) if known else None
     ranks = _concordances(data, event) if known else None
+    shown = data.schema[data.time].grid
     return Survival(
         time=data.time,
+        unit=None if shown is None else shown.unit,
         event=event,
         patients=len(held_out.rows),
         times=tuple(round(float(time), 6) for time in grid),

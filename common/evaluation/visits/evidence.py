@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from common.arrays import Floats
+from common.columns.value_grid import ValueGrid
 from common.evaluation.statistics.handling import HANDLING
 from common.evaluation.statistics.intervals import Estimate
 from common.evaluation.statistics.resampling import sampled_rows
@@ -87,9 +88,13 @@ class TransitionMap:
 
 @dataclass(frozen=True, slots=True)
 class Courses:
-    """A numeric column over the time since the first visit, one line of (time, value) per patient."""
+    """A numeric column over the time since the first visit, one line of (time, value) per patient.
+
+    `grid` says how the page shows its values; None for plain numbers.
+    """
 
     column: str
+    grid: ValueGrid | None
     real: tuple[tuple[tuple[float, float], ...], ...]
     synthetic: tuple[tuple[tuple[float, float], ...], ...]
 
@@ -98,7 +103,7 @@ class Courses:
 class VisitEvidence:
     """What was measured about synthetic visits; a measure that the tables do not define is None.
 
-    `rounds` is None for a run without training rounds.
+    `rounds` is None for a run without training rounds, and `time_unit` where times are plain numbers.
     """
 
     target: str | None
@@ -109,6 +114,7 @@ class VisitEvidence:
     synthetic_visits: int
     verdict: Verdict
     measures: dict[str, VisitMeasured | None]
+    time_unit: str | None
     lengths: Distribution
     gaps: Distribution
     persistence: tuple[ColumnPersistence, ...]
@@ -118,7 +124,7 @@ class VisitEvidence:
 
     def to_json(self) -> str:
         """Return the text of `report.json`: aggregates only."""
-        document: dict[str, object] = {"version": 2, "kind": "visits", "handling": HANDLING} | asdict(self)
+        document: dict[str, object] = {"version": 3, "kind": "visits", "handling": HANDLING} | asdict(self)
         del document["courses"]
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
@@ -146,6 +152,7 @@ def assess_visits(analysis: VisitAnalysis, *, before_rounds: VisitAnalysis | Non
         synthetic_visits=len(analysis.synthetic.table),
         verdict=_judge(measures),
         measures=measures,
+        time_unit=analysis.layout.time_unit,
         lengths=_lengths(real, synthetic),
         gaps=_gaps(real, synthetic),
         persistence=tuple(
@@ -153,10 +160,7 @@ def assess_visits(analysis: VisitAnalysis, *, before_rounds: VisitAnalysis | Non
             for index, name in enumerate(analysis.layout.visit)
         ),
         transitions=tuple(maps[:SHOWN_MAPS]),
-        courses=tuple(
-            Courses(analysis.layout.visit[index], _courses(analysis.unseen, index), _courses(synthetic, index))
-            for index in list(real.numbers)[:SHOWN_COURSES]
-        ),
+        courses=tuple(_courses(analysis, index) for index in list(real.numbers)[:SHOWN_COURSES]),
         rounds=None if before_rounds is None else _effect(before_rounds, measures),
     )
 
@@ -236,7 +240,13 @@ def _given(table: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(float(cell), 4) for cell in row) for row in given)
 
 
-def _courses(side: CodedHistories, column: int) -> tuple[tuple[tuple[float, float], ...], ...]:
+def _courses(analysis: VisitAnalysis, column: int) -> Courses:
+    layout = analysis.layout
+    name = layout.visit[column]
+    return Courses(name, layout.grids.get(name), _lines(analysis.unseen, column), _lines(analysis.coded, column))
+
+
+def _lines(side: CodedHistories, column: int) -> tuple[tuple[tuple[float, float], ...], ...]:
     """Return the known values of a column over time for a fixed random sample of the patients."""
     histories = side.histories
     lines = []

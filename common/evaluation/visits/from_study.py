@@ -24,7 +24,16 @@ def layout_of(study: Study) -> VisitLayout:
         if column.name not in DERIVED:
             (static if column.per == "patient" else visit).extend(part.name for part in column.modeled)
     target = study.evaluation.target
-    return VisitLayout(PATIENT, TIME, tuple(static), tuple(visit), target if target in visit else None)
+    time = study.declared.time_column
+    return VisitLayout(
+        PATIENT,
+        TIME,
+        tuple(static),
+        tuple(visit),
+        target if target in visit else None,
+        {column.name: column.grid for column in study.table.each() if column.name in visit and column.grid is not None},
+        None if time is None else time.unit,
+    )
 
 
 def measured_visits(rows: pd.DataFrame, study: Study) -> pd.DataFrame:

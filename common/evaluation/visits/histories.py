@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from common.arrays import Floats, Integers
+from common.columns.value_grid import ValueGrid
 from common.errors import DataError
 from common.evaluation.statistics.resampling import sampled_rows
 from common.evaluation.statistics.values import numbers
@@ -27,6 +29,8 @@ class VisitLayout:
         static: columns that belong to the patient; the first visit's value counts.
         visit: columns that belong to the visit.
         target: visit column to predict for the next visit; None for none.
+        grids: how the page shows numbers of the visit, by column; a column without is shown as plain numbers.
+        time_unit: what times count, such as days; None where it is unknown.
     """
 
     patient: str
@@ -34,6 +38,8 @@ class VisitLayout:
     static: tuple[str, ...]
     visit: tuple[str, ...]
     target: str | None = None
+    grids: Mapping[str, ValueGrid] = field(default_factory=dict, hash=False)
+    time_unit: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ UNMEASURED = VisitEvidence(
     synthetic_visits=0,
     verdict=Verdict("care", "Usable with care.", (), ()),
     measures=dict.fromkeys(VISIT_MEASURES),
+    time_unit=None,
     lengths=Distribution((), (), ()),
     gaps=Distribution((), (), ()),
     persistence=(),

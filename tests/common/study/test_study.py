@@ -350,6 +350,11 @@ TIMED = (
     ('target = "died"', 'target = "died"\ntime = "days"'),
 )
 
+DATED = (
+    'kind = "numeric"\nlower = 0\nupper = 999',
+    'kind = "date"\nlower = "2020-01-01"\nupper = "2020-12-31"',
+)
+
 
 def test_survival_time_enters_the_study_only_if_set() -> None:
     timed = parse_study(changed(*TIMED))
@@ -363,6 +368,7 @@ def test_survival_time_enters_the_study_only_if_set() -> None:
     [
         ([('target = "died"', 'target = "died"\ntime = "days"')], "time 'days' is not a numeric column"),
         ([('target = "died"', 'target = "age"\ntime = "age"')], "needs a target of two categories"),
+        ([*TIMED, DATED], "time 'days' is a date, not how long"),
         (
             [*TIMED, ('categories = ["no", "yes"]', 'categories = ["no", "yes", "lost"]')],
             "needs a target of two categories",

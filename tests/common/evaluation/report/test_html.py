@@ -296,9 +296,8 @@ def test_category_groups_keep_common_labels_in_schema_order() -> None:
 
 
 def test_a_column_with_a_single_value_has_a_chart() -> None:
-    flat = ColumnFidelity(
-        "x", "numeric", None, 1.0, (-0.5, 0.5), (), (0.5,), (1.0,), 0.5, 0.0, Distances(None, None, certain(0.5, 1))
-    )
+    distances = Distances(None, None, certain(0.5, 1))
+    flat = ColumnFidelity("x", "numeric", None, None, 1.0, (-0.5, 0.5), (), (0.5,), (1.0,), 0.5, 0.0, distances)
     assert list(column_chart(flat)["layout"]["xaxis"]["ticktext"]) == ["0", "missing"]
 
 
