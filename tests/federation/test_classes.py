@@ -51,7 +51,7 @@ def charged(folder: Path, hospital: str) -> list[tuple[int, Event]]:
     return [(line.slot.round, line.event) for line in lines if line.slot.phase == CLASSES]
 
 
-@pytest.mark.parametrize("noise", ["local", "distributed"])
+@pytest.mark.parametrize("noise", [pytest.param("local", marks=pytest.mark.slow), "distributed"])
 def test_run_releases_charges_and_keeps_every_round(noise: str, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         run(tmp_path / folder, noise=noise)

@@ -55,7 +55,7 @@ def run(folder: Path, *observers: Emit) -> None:
         federate(config, hospitals, workers=1, observers=observers)
 
 
-@pytest.mark.parametrize("noise", ["local", "distributed"])
+@pytest.mark.parametrize("noise", [pytest.param("local", marks=pytest.mark.slow), "distributed"])
 def test_a_run_releases_charges_and_shows_it(noise: str, tmp_path: Path) -> None:
     study = study_of(privacy={"noise": noise})
     result = simulate(prepare(study, tables()), tmp_path / "out", Options(with_report=False))
@@ -98,6 +98,7 @@ def test_without_noise_it_is_close_to_the_real_rows(tmp_path: Path) -> None:
     assert TITLE in shown
 
 
+@pytest.mark.slow
 def test_rounds_come_before_it(tmp_path: Path) -> None:
     study = study_of(training={"rounds": 1, "steps": 2})
     simulate(prepare(study, tables()), tmp_path / "out", Options(with_report=False))

@@ -91,7 +91,9 @@ def interrupt_and_resume(call: int, folder: Path, undisturbed: tuple[dict[str, b
         assert bed.lines() == undisturbed[1]
 
 
-@pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize(
+    "part", [pytest.param(0.2, marks=pytest.mark.slow), 0.5, pytest.param(0.8, marks=pytest.mark.slow)]
+)
 def test_a_coordinator_killed_on_the_way_goes_on(
     part: float, tmp_path: Path, undisturbed: tuple[dict[str, bytes], dict[str, int], int]
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_case_goes_from_the_file_to_a_frozen_table(name: str, tmp_path: Path) 
             assert text is None or text in set(again[column])
 
 
+@pytest.mark.slow
 def test_texts_of_cases_are_synthesized_as_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     labels = {

@@ -26,6 +26,7 @@ def test_stand_in_takes_a_fifth_of_the_cells_from_other_rows() -> None:
     assert made.equals(stand_in(rows))
 
 
+@pytest.mark.slow
 def test_evaluation_costs_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     small = laboratory(patients=120).iloc[:, [0, 1, 2, -3, -2, -1]]
     monkeypatch.setattr("simulations.experiments.evaluation_costs.laboratory", lambda: small)
@@ -35,6 +36,7 @@ def test_evaluation_costs_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "CPU seconds" in printed
 
 
+@pytest.mark.slow
 def test_laboratory_table_is_written(tmp_path: Path) -> None:
     main(["--write", str(tmp_path / "laboratory.csv")])
     assert pd.read_csv(tmp_path / "laboratory.csv", dtype=str).shape == (PATIENTS, 172)

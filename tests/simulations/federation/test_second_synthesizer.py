@@ -38,7 +38,7 @@ def toy_study(noise: str) -> Study:
     return parse_study(tomli_w.dumps(document))
 
 
-@pytest.mark.parametrize("noise", ["distributed", "local"])
+@pytest.mark.parametrize("noise", ["distributed", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_run_ends_with_a_model_that_samples(tmp_path: Path, noise: str) -> None:
     options = Options(with_report=noise == "local")  # once: the report is the same under both
     result = simulate(prepare(toy_study(noise), clinic_tables()), tmp_path / "out", options)

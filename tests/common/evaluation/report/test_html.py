@@ -220,7 +220,15 @@ def drawn(columns: tuple[Numeric | Categorical, ...], rows: int, seed: int) -> p
 
 
 @pytest.mark.parametrize("rows", [(60, 25, 60), (60, 1, 60), (60, 0, 60), (60, 25, 1), (2, 2, 2)])
-@pytest.mark.parametrize("columns", [LABELS, NUMBERS, (NUMBERS[0], LABELS[1]), (LABELS[0], NUMBERS[0])])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        LABELS,
+        NUMBERS,
+        pytest.param((NUMBERS[0], LABELS[1]), marks=pytest.mark.slow),
+        pytest.param((LABELS[0], NUMBERS[0]), marks=pytest.mark.slow),
+    ],
+)
 def test_every_kind_of_small_table_has_a_report(
     columns: tuple[Numeric | Categorical, ...], rows: tuple[int, int, int]
 ) -> None:
@@ -234,7 +242,9 @@ def test_every_kind_of_small_table_has_a_report(
     assert TITLE.split()[0] in render(found, RUN, title=TITLE)
 
 
-@pytest.mark.parametrize("columns", [(*NUMBERS, *LABELS), (NUMBERS[1], LABELS[1])])
+@pytest.mark.parametrize(
+    "columns", [(*NUMBERS, *LABELS), pytest.param((NUMBERS[1], LABELS[1]), marks=pytest.mark.slow)]
+)
 def test_a_column_without_any_value_is_evaluated(columns: tuple[Numeric | Categorical, ...]) -> None:
     """Of two columns it is the only one that a prediction could rest on."""
     train, holdout, synthetic = (drawn(columns, 60, seed) for seed in range(3))
