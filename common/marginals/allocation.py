@@ -20,8 +20,8 @@ from itertools import combinations
 import numpy as np
 
 from common.arrays import Floats, Integers
-from common.marginals.evidence import Evidence, PairLevel
-from common.marginals.pair_priors import LEAST_FREEDOM
+from common.marginals.evidence import Evidence
+from common.marginals.pair_priors import LEAST_FREEDOM, PairLevel
 from common.marginals.queries import FULL, Query, groups_of_set
 from common.marginals.resolutions import Resolution
 

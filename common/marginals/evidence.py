@@ -18,7 +18,7 @@ from common.arrays import Floats
 from common.marginals import pair_priors, set_priors
 from common.marginals.averaging import CountedTable, counted_tables, pair_averages, single_proportions
 from common.marginals.measurements import Measurements
-from common.marginals.pair_priors import Coarser, Residuals, Unexplained
+from common.marginals.pair_priors import Coarser, PairLevel, Unexplained
 from common.marginals.resolutions import Resolution, Resolutions
 from common.marginals.slopes import Slopes
 
@@ -28,33 +28,6 @@ COARSEST = 2
 MIDDLE, MIDDLE_FROM = 16, 24
 """Groups of a resolution between the coarse ones and the full one, where a column has more codes than the second
 number: what 16 groups explain of a fine table is then told apart from what only finer ones do."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairLevel:
-    """All pairs at one resolution, as square matrices over the groups of all columns.
-
-    Attributes:
-        proportions: Y; 0 where nothing was counted.
-        variances: V; infinite where nothing was counted.
-        independent: P.
-        prior: tau, shape (columns, columns). P tau is the prior variance of a cell's deviation from independence; g tau
-            is the part that neither margins nor the coarser resolution show.
-        residual: what the tables have beyond what coarser resolutions explain.
-        unexplained: the factors of g and f, see `common.marginals.pair_priors`.
-    """
-
-    proportions: Floats
-    variances: Floats
-    independent: Floats
-    prior: Floats
-    residual: Floats
-    unexplained: Unexplained
-
-    @property
-    def residuals(self) -> Residuals:
-        """The values from which priors are estimated."""
-        return Residuals(self.independent, self.variances, self.residual, self.unexplained)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,17 +111,12 @@ def _pair_levels(
     single = [level.merge(singles) for level in resolutions.levels]
     proportions, variances = pair_averages(tables, single, resolutions)
     levels: list[PairLevel] = []
-    for number, level in enumerate(resolutions.levels):
+    for number, (level, explains) in enumerate(zip(resolutions.levels, coarser, strict=True)):
         independent = np.outer(single[number], single[number])
-        residual = pair_priors.pair_residuals(independent, proportions[number], variances[number], coarser[number])
-        refinement = resolutions.refinements[number - 1] if number else None
-        residuals = Residuals(
-            independent, variances[number], residual, Unexplained.of(level, single[number], refinement)
-        )
-        prior = pair_priors.pair_prior(level, residuals)
-        levels.append(
-            PairLevel(proportions[number], variances[number], independent, prior, residual, residuals.unexplained)
-        )
+        residual = pair_priors.pair_residuals(independent, proportions[number], variances[number], explains)
+        unexplained = Unexplained.of(level, single[number], explains.refinement if explains else None)
+        prior = pair_priors.pair_prior(level, residual, variances[number], unexplained)
+        levels.append(PairLevel(proportions[number], variances[number], independent, prior, residual, unexplained))
     return tuple(levels)
 
 
@@ -171,8 +139,7 @@ def _estimates(pairs: Sequence[PairLevel], coarser: Sequence[Coarser | None], re
     """
     means: list[Floats] = []
     for level, pair, explains in zip(resolutions.levels, pairs, coarser, strict=True):
-        coarse = (explains, means[-1]) if explains else None
-        means.append(pair_priors.posterior_mean(level, pair.residuals, pair.prior, coarse))
+        means.append(pair_priors.posterior_mean(level, pair, (explains, means[-1]) if explains else None))
     return means
 
 

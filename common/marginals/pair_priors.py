@@ -118,18 +118,23 @@ def _difference(whole: Floats, simpler: Floats, rows: Integers | None, columns: 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Residuals:
-    """The tables of all pairs at one resolution, side by side; shapes are (width, width).
+class PairLevel:
+    """All pairs at one resolution, as square matrices over the groups of all columns; shapes are (width, width).
 
     Attributes:
-        independent: P.
+        proportions: Y; 0 where nothing was counted.
         variances: V; infinite where nothing was counted.
+        independent: P.
+        prior: tau, shape (columns, columns). P tau is the prior variance of a cell's deviation from independence; g tau
+            is the part that neither margins nor the coarser resolution show.
         residual: r, from `pair_residuals`.
         unexplained: the factors of g and f.
     """
 
-    independent: Floats
+    proportions: Floats
     variances: Floats
+    independent: Floats
+    prior: Floats
     residual: Floats
     unexplained: Unexplained
 
@@ -152,24 +157,28 @@ def pair_residuals(independent: Floats, proportions: Floats, variances: Floats, 
     return residual
 
 
-def pair_prior(level: Resolution, pairs: Residuals) -> Floats:
+def pair_prior(level: Resolution, residual: Floats, variances: Floats, unexplained: Unexplained) -> Floats:
     """Return tau of every pair at one resolution, shape (columns, columns), 0 within a column.
 
     tau is 0 for a pair whose signal would be less than `LEAST_KEPT` of its noise.
 
     Args:
         level: the resolution.
-        pairs: the tables of all pairs at it.
+        residual: r, from `pair_residuals`, shape (width, width).
+        variances: V, the same shape; infinite where nothing was counted.
+        unexplained: the factors of g and f.
     """
-    is_known = np.isfinite(pairs.variances)
-    freedom = np.where(is_known, pairs.unexplained.freedom(), 0.0)
-    noise = np.where(is_known, pairs.variances, 0.0) * freedom
-    sums = [level.column_sums(square) for square in (pairs.residual**2, noise, freedom)]
-    signal = level.column_sums(np.where(is_known, pairs.unexplained.signal(), 0.0))
-    is_finer = np.triu((sums[2] > LEAST_FREEDOM) & (signal > SMALLEST), 1)
-    squares, variances, degrees = (square[is_finer] for square in sums)
-    tau = mixture_priors(squares, variances, signal[is_finer], degrees)
-    tau[tau * signal[is_finer] < LEAST_KEPT * variances] = 0.0
+    is_known = np.isfinite(variances)
+    freedom = np.where(is_known, unexplained.freedom(), 0.0)
+    degrees = level.column_sums(freedom)
+    noise = level.column_sums(np.where(is_known, variances, 0.0) * freedom)
+    signal = level.column_sums(np.where(is_known, unexplained.signal(), 0.0))
+    is_finer = np.triu((degrees > LEAST_FREEDOM) & (signal > SMALLEST), 1)
+    squares, noise, signal, degrees = (
+        sums[is_finer] for sums in (level.column_sums(residual**2), noise, signal, degrees)
+    )
+    tau = mixture_priors(squares, noise, signal, degrees)
+    tau[tau * signal < LEAST_KEPT * noise] = 0.0
     prior = np.zeros((level.columns, level.columns))
     prior[is_finer] = tau
     return prior + prior.T
@@ -212,9 +221,7 @@ def mixture_priors(squares: Floats, noise: Floats, signal: Floats, degrees: Floa
     return np.asarray(kept @ grid / kept.sum(1))
 
 
-def posterior_mean(
-    level: Resolution, pairs: Residuals, prior: Floats, coarser: tuple[Coarser, Floats] | None
-) -> Floats:
+def posterior_mean(level: Resolution, pairs: PairLevel, coarser: tuple[Coarser, Floats] | None) -> Floats:
     """Return the expected proportions of all pairs at one resolution given their tables and priors.
 
         E = P + e + s r,    s = tau g / (tau g + V f),    at least `LEAST_RATIO` P
@@ -223,8 +230,7 @@ def posterior_mean(
 
     Args:
         level: the resolution.
-        pairs: the tables of all pairs at it.
-        prior: tau, shape (columns, columns).
+        pairs: the tables of all pairs at it, and their priors.
         coarser: how the next coarser resolution explains this one, and its means; None at the coarsest.
 
     Returns:
@@ -235,7 +241,7 @@ def posterior_mean(
         link, means = coarser
         relative = means / np.maximum(link.refinement.merge(independent), SMALLEST) - 1
         explained = independent * link.slopes.spread(relative)
-    signal = pairs.unexplained.signal() * level.spread_columns(prior)
+    signal = pairs.unexplained.signal() * level.spread_columns(pairs.prior)
     noise = np.where(np.isfinite(pairs.variances), pairs.variances, 1.0) * pairs.unexplained.freedom()
     shrinkage = signal / np.maximum(signal + noise, SMALLEST)
     return np.asarray(np.maximum(independent + explained + shrinkage * pairs.residual, LEAST_RATIO * independent))

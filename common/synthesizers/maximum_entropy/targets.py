@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.arrays import Array, Floats
-from common.marginals.evidence import ColumnSetTable, Evidence, PairLevel
+from common.marginals.evidence import ColumnSetTable, Evidence
+from common.marginals.pair_priors import PairLevel
 from common.marginals.queries import Domain
 from common.marginals.resolutions import Resolution
 from common.marginals.slopes import Slopes

@@ -26,8 +26,8 @@ class TestUnexplained:
         mean_in_half = np.stack([potentials[:, :, halves == number] @ second[halves == number] for number in (0, 1)])
         within = potentials - np.moveaxis(mean_in_half / half[:, None, None], 0, -1)[:, :, halves]
         without_margins = within - np.einsum("nab,a->nb", within, first)[:, None]
-        found = (np.outer(first, second) * without_margins).var(0)
-        assert factors.signal()[self.PAIR] == pytest.approx(found, rel=0.05)
+        variances = (np.outer(first, second) * without_margins).var(0)
+        assert factors.signal()[self.PAIR] == pytest.approx(variances, rel=0.05)
 
     def test_freedom_is_what_margins_and_halves_leave(self) -> None:
         resolutions = Resolutions.of(self.DOMAIN, [2])
@@ -46,25 +46,26 @@ class TestUnexplained:
 
 
 class TestMixturePriors:
-    def tables(self, truth: np.ndarray, seed: int) -> np.ndarray:
+    def estimated(self, truth: np.ndarray, seed: int) -> np.ndarray:
+        """Return tau of tables with nine degrees of freedom, a noise of 1 and this true tau."""
         degrees = np.full(len(truth), 9.0)
-        found = (truth + 1.0) * np.random.default_rng(seed).chisquare(9, len(truth)) / 9
-        return mixture_priors(found, np.ones(len(truth)), np.ones(len(truth)), degrees)
+        squares = (truth + 1.0) * np.random.default_rng(seed).chisquare(9, len(truth)) / 9
+        return mixture_priors(squares, np.ones(len(truth)), np.ones(len(truth)), degrees)
 
     def test_few_strong_tables_do_not_widen_other_priors(self) -> None:
         truth = np.where(np.arange(300) < 15, 20.0, 0.0)
-        found = self.tables(truth, 7)
-        assert found[15:].max() < 0.3
-        assert (found / (found + 1))[:15] == pytest.approx(20 / 21, rel=0.05)
+        tau = self.estimated(truth, 7)
+        assert tau[15:].max() < 0.3
+        assert (tau / (tau + 1))[:15] == pytest.approx(20 / 21, rel=0.05)
 
     def test_tables_alike_have_one_prior(self) -> None:
-        found = self.tables(np.full(400, 2.0), 8)
-        assert found == pytest.approx(2.0, rel=0.35)
+        tau = self.estimated(np.full(400, 2.0), 8)
+        assert tau == pytest.approx(2.0, rel=0.35)
 
     def test_without_noise_a_table_says_its_own(self) -> None:
         squares = np.array([1.0, 4.0, 0.25])
-        found = mixture_priors(squares, np.zeros(3), np.ones(3), np.full(3, 100.0))
-        assert found == pytest.approx(squares, rel=0.3)
+        tau = mixture_priors(squares, np.zeros(3), np.ones(3), np.full(3, 100.0))
+        assert tau == pytest.approx(squares, rel=0.3)
 
     def test_no_tables_have_no_priors(self) -> None:
         none = np.empty(0)
