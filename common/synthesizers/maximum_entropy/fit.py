@@ -99,6 +99,18 @@ def fitted_levels(levels: Sequence[PairTarget]) -> Sequence[PairTarget]:
     return levels[: last + 1]
 
 
+def step_of_singles(lacking: Tensor, wanted: Tensor, expected: Tensor, rate: float) -> Tensor:
+    """Return by how much the potentials of single codes move.
+
+    Args:
+        lacking: wanted less expected proportions of the codes that move, 0 for others, shape (codes,).
+        wanted: proportions that the noisy tables show, the same shape.
+        expected: proportions of the model, the same shape.
+        rate: length of the step of pairs, as a fraction of a Newton step.
+    """
+    return limited(SINGLES_FASTER * rate * lacking / (torch.maximum(wanted, expected) + 1e-4))
+
+
 class Damping:
     """How much steps are shortened where they make things worse: strongly dependent columns overshoot."""
 
@@ -203,8 +215,7 @@ class ModelFitter:
         """Move every potential; return the size of what was lacking."""
         lacking = self.singles - sweep.singles
         size = float(lacking.abs().sum())
-        step = SINGLES_FASTER * rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4)
-        self.single_potentials += limited(step)
+        self.single_potentials += step_of_singles(lacking, self.singles, sweep.singles, rate)
         coarser: Tensor | None = None
         for level in self._levels:
             coarser, gradient = level.step(sweep.pairs, coarser, rate)

@@ -16,14 +16,20 @@ from torch import Tensor
 from common.arrays import Floats, Integers
 from common.marginals.evidence import Evidence
 from common.synthesizers.maximum_entropy.chains import independent_rows
-from common.synthesizers.maximum_entropy.fit import SINGLES_FASTER, WIDENED_AFTER, Damping, averaged_steps, step_rates
+from common.synthesizers.maximum_entropy.fit import (
+    WIDENED_AFTER,
+    Damping,
+    averaged_steps,
+    step_of_singles,
+    step_rates,
+)
 from common.synthesizers.maximum_entropy.history_chains import (
     HistoryChains,
     HistoryPotentials,
     HistorySweep,
 )
 from common.synthesizers.maximum_entropy.history_columns import HistoryColumns
-from common.synthesizers.maximum_entropy.targets import PairTarget, limited
+from common.synthesizers.maximum_entropy.targets import PairTarget
 
 LEAST_MASS = 1e-9
 """Proportion. Stands for zero where a number is divided by it."""
@@ -195,8 +201,7 @@ class _HistoryFitter:
         """Move every potential; return the size of what was lacking."""
         lacking = torch.where(self._is_free, self.singles - sweep.singles, 0.0)
         size = float(lacking.abs().sum())
-        step = SINGLES_FASTER * rate * lacking / (torch.maximum(self.singles, sweep.singles) + 1e-4)
-        self.single_potentials = self.single_potentials + limited(step)
+        self.single_potentials = self.single_potentials + step_of_singles(lacking, self.singles, sweep.singles, rate)
         for levels, expected in ((self.pairs, sweep.pairs), (self.steps, _both_ways(sweep.steps))):
             coarser: Tensor | None = None
             for level in levels:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from common.arrays import Integers
 from common.marginals.queries import WIDE, Domain
+from common.marginals.resolutions import sum_runs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,9 +86,11 @@ class Potentials:
         For such a table, rows are not drawn again with weights towards the expected tables (`rows.draw_rows`): most
         pairs have no potential, and the weights of their tables made rows worse.
         """
-        columns, starts = len(self.domain.sizes), self.offsets[:-1]
-        if columns <= WIDE or self.sets:
-            return False
-        has_potential = np.logical_or.reduceat((self.pairs != 0).numpy(), starts, axis=0)
-        pairs = np.logical_or.reduceat(has_potential, starts, axis=1)
-        return int(np.triu(pairs, 1).sum()) < columns
+        potentials = sum_runs((self.pairs != 0).double().numpy(), self.offsets[:-1])
+        return are_few(int(np.count_nonzero(np.triu(potentials, 1))), len(self.sets), self.domain)
+
+
+def are_few(pairs: int, sets: int, domain: Domain) -> bool:
+    """Return whether a table is wide, and has fewer pairs than columns and no sets of three or four."""
+    columns = len(domain.sizes)
+    return columns > WIDE and pairs < columns and not sets

@@ -10,10 +10,11 @@ from common.arrays import Floats, Weights
 from common.columns.base import Codes
 from common.marginals.evidence import Evidence
 from common.marginals.measurements import Measurements
-from common.marginals.queries import WIDE, Domain
+from common.marginals.queries import Domain
 from common.study.synthesizers import MaximumEntropySettings
 from common.synthesizers.maximum_entropy.files import model_of, weights_of
 from common.synthesizers.maximum_entropy.fit import fit_model
+from common.synthesizers.maximum_entropy.potentials import are_few
 from common.synthesizers.maximum_entropy.rows import draw_rows
 from common.synthesizers.maximum_entropy.within import order_within
 
@@ -41,9 +42,9 @@ class MaximumEntropy:
 
     def fit(self, weights: Weights, measurements: Measurements, seed: int, *, rounds: int) -> Weights:
         """Return the potentials, the expected tables and the rows of the chains; post-processing."""
-        evidence, columns, steps = Evidence.of(measurements), len(self._domain.sizes), self._settings.fit_steps
-        usual = chains_of(columns)
-        if columns > WIDE and evidence.counted_pairs < columns and not evidence.sets:
+        evidence, steps = Evidence.of(measurements), self._settings.fit_steps
+        usual = chains_of(len(self._domain.sizes))
+        if are_few(evidence.counted_pairs, len(evidence.sets), self._domain):
             usual, steps = min(usual, FEW_CHAINS), min(steps, FEW_STEPS)
         return weights_of(fit_model(evidence, chains=self._settings.chains or usual, steps=steps, seed=seed))
 
