@@ -14,19 +14,10 @@ from typing import Any
 from common.errors import StudyError
 from common.planning.calibration import NoiseSharing, spend_all
 from common.planning.capacity import discriminator_parameters
+from common.planning.class_rounds import ClassRoundsChoice, choose_class_rounds
 from common.planning.phases import HISTOGRAMS, PHASES, ROUNDS, VectorPhase, vector_phase
 from common.planning.plan import PlannedVector
-from common.planning.sizing import (
-    MIN_CELLS,
-    ClassRoundsChoice,
-    Outlook,
-    TableCount,
-    VotesChoice,
-    choose_cells,
-    choose_class_rounds,
-    choose_votes,
-    usual_bins,
-)
+from common.planning.sizing import MIN_CELLS, Outlook, TableCount, VotesChoice, choose_cells, choose_votes, usual_bins
 from common.study.study import Study
 from common.study.synthesizers import AdversarialSettings
 

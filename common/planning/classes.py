@@ -10,10 +10,11 @@ from common.errors import WireError
 from common.marginals import latent_classes
 from common.marginals.latent_classes import ClassTables
 from common.marginals.released import Asked
+from common.planning.class_rounds import choose_class_rounds
 from common.planning.phase_types import Draw, Records, Shape, VectorPhase
 from common.planning.plan import CLASSES, HospitalPlan, Plan, PlannedVector
 from common.planning.public_run import PublicRun
-from common.planning.sizing import LargestTable, Outlook, choose_class_rounds
+from common.planning.sizing import LargestTable, Outlook
 from common.seeds import seed_for
 from common.study.study import Study
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
+from common.planning.class_rounds import CLASSES_FROM, ClassRoundsReason
 from common.planning.phases import COARSE
 from common.planning.plan import CLASSES, EVALUATION, IMAGE_MEANS, IMAGE_MOMENTS, ROUNDS, VOTES, PlannedVector
-from common.planning.sizing import CLASSES_FROM, ClassRoundsReason, VotesReason
+from common.planning.sizing import VotesReason
 
 _FROM = f"{CLASSES_FROM:.0f}"
 

@@ -32,10 +32,14 @@ model of all pairs would follow their noise, and single columns would get worse,
 VISIBLE = 1.5
 """Coarse pairs are counted in 8 groups where the average cell then holds this many times its noise."""
 
-COARSE_TRIPLE_GROUPS, MOST_TRIPLES = 8, 24
+COARSE_TRIPLE_GROUPS = 8
+"""Groups per column in triples that are counted coarsely first; sets of four have half as many."""
 
 TRIPLES_AGAIN_FROM = 2500.0
 """Signal-to-noise ratio from which triples are counted coarsely first, and the best of them again."""
+
+MOST_TRIPLES = 24
+"""Triples that are counted where the study does not say how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,6 @@ USUAL_WEIGHTS = {
 
 FEWEST_VOTED, MOST_VOTED = 4, 40
 """Columns. Of fewer there is no set of four; of more, there are over 100,000 sets to score."""
-
-CLASS_ROUNDS = 24
-"""Rounds of latent classes where the study does not say how many. Fewer end before the classes have settled."""
-
-CLASSES_FROM = 12_000.0
-"""Signal-to-noise ratio from which rounds of latent classes find a dependence of four columns. See
-docs/adversary.md."""
 
 VOTES_FROM = 50.0
 """Signal-to-noise ratio over the squared number of columns from which patients vote. There, a parity of four columns
@@ -97,7 +94,7 @@ LargestTable = tuple[int, tuple[str, ...]]
 
 
 def counts_pairs(study: Study) -> bool:
-    """Return whether every two columns are counted together."""
+    """Return whether pairs of columns are counted together."""
     return study.synthesizer.counts_marginals and not study.synthesizer.independent
 
 
@@ -140,11 +137,8 @@ def choose_cells(study: Study, ratio: float, proportion: float | None) -> int:
 
 def coarse_groups(study: Study, outlook: Outlook) -> int:
     """Return the groups of each column in the coarse pairs: 8 where they stay visible and fit, else 4."""
-    pairs = math.comb(len(study.table.names), 2)
-    # Noise of a cell, in units of that of one count that spends the whole budget.
-    noise = math.sqrt(pairs / USUAL_WEIGHTS[TRIPLES_AGAIN_FROM].coarse)
-    finer = 2 * COARSEST
-    is_visible = outlook.signal_to_noise / finer**2 >= VISIBLE * noise
+    pairs, finer = math.comb(len(study.table.names), 2), 2 * COARSEST
+    is_visible = outlook.signal_to_noise / finer**2 >= VISIBLE * _coarse_noise(study, TRIPLES_AGAIN_FROM)
     return finer if is_visible and pairs * finer**2 <= MAX_VECTOR_CELLS else COARSEST
 
 
@@ -153,8 +147,15 @@ def counts_all_pairs(study: Study, outlook: Outlook) -> bool:
     synthesizer, columns = study.synthesizer, len(study.table.names)
     if columns <= WIDE or study.has_visits or synthesizer.pairs is not None or synthesizer.triples is not None:
         return True
-    noise = math.sqrt(math.comb(columns, 2) / USUAL_WEIGHTS[0.0].coarse)
-    return outlook.signal_to_noise / COARSEST**2 >= PAIRS_FROM * noise
+    return outlook.signal_to_noise / COARSEST**2 >= PAIRS_FROM * _coarse_noise(study, 0.0)
+
+
+def _coarse_noise(study: Study, ratio: float) -> float:
+    """Return the noise of a cell where all pairs are counted in groups, with the usual weights from this ratio on.
+
+    In units of the noise of one count that spends the whole budget.
+    """
+    return math.sqrt(math.comb(len(study.table.names), 2) / USUAL_WEIGHTS[ratio].coarse)
 
 
 def count_coarse(study: Study, outlook: Outlook) -> TableCount | None:
@@ -238,38 +239,6 @@ def choose_votes(study: Study, outlook: Outlook) -> VotesChoice:
     if is_asked is not None:
         return VotesChoice(is_asked, VotesReason.STUDY, needed)
     return VotesChoice(ratio >= needed, VotesReason.VISIBLE if ratio >= needed else VotesReason.NOISE, needed)
-
-
-class ClassRoundsReason(StrEnum):
-    """Why a run has the rounds of latent classes that it has."""
-
-    NO_CLASSES = "no-classes"
-    """The synthesizer has no latent classes."""
-    STUDY = "study"
-    """The study says how many rounds."""
-    SIGNAL = "signal"
-    """The signal-to-noise ratio reaches `CLASSES_FROM`."""
-    NOISE = "noise"
-    """It does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRoundsChoice:
-    """How often patients are put in latent classes and counted, and why."""
-
-    rounds: int
-    reason: ClassRoundsReason
-
-
-def choose_class_rounds(study: Study, outlook: Outlook) -> ClassRoundsChoice:
-    """Return the rounds of latent classes: as many as the study says, or where they find what no table shows."""
-    if not study.synthesizer.latent_classes:
-        return ClassRoundsChoice(0, ClassRoundsReason.NO_CLASSES)
-    if study.training.rounds is not None:
-        return ClassRoundsChoice(study.training.rounds, ClassRoundsReason.STUDY)
-    if outlook.signal_to_noise >= CLASSES_FROM:
-        return ClassRoundsChoice(CLASS_ROUNDS, ClassRoundsReason.SIGNAL)
-    return ClassRoundsChoice(0, ClassRoundsReason.NOISE)
 
 
 def merged_codes(codes: int, column: Column, groups: int) -> int:

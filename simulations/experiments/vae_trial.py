@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from common.evaluation.fidelity.two_sample_test import c2st
+from common.planning.class_rounds import CLASS_ROUNDS
 from common.planning.phases import measurements_of
 from common.planning.planner import make_plan
-from common.planning.sizing import CLASS_ROUNDS
 from common.privacy import accountant
 from common.seeds import seed_for
 from common.study.study import Study

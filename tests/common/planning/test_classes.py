@@ -10,12 +10,13 @@ from common.ledger.slot import Slot
 from common.marginals.released import Asked
 from common.planning.calibration import spend_all
 from common.planning.choice import RoundsReason, choose
+from common.planning.class_rounds import CLASS_ROUNDS, CLASSES_FROM, ClassRoundsReason, choose_class_rounds
 from common.planning.classes import measured_classes
 from common.planning.explain import about_rounds, explain
 from common.planning.phases import CLASSES, PHASES, Shape, measurements_of, read_public, vector_phase
 from common.planning.plan import Plan, PlannedVector
 from common.planning.planner import make_plan
-from common.planning.sizing import CLASS_ROUNDS, CLASSES_FROM, ClassRoundsReason, Outlook, choose_class_rounds
+from common.planning.sizing import Outlook
 from common.privacy import accountant
 from common.privacy.events import DiscreteGaussianVector, DistributedGaussianVector
 from tests.testbeds.classes import CodedRecords, never, run_before, vae_study, with_a_round

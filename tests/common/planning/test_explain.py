@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from common.planning.choice import ADVERSARY_FROM, Choice, RoundsReason, SharedNoise, TrainingChoice
+from common.planning.class_rounds import ClassRoundsChoice, ClassRoundsReason
 from common.planning.explain import about_rounds, explain
 from common.planning.phases import COARSE, HISTOGRAMS, PAIRS
 from common.planning.plan import ROUNDS, PlannedVector
-from common.planning.sizing import ClassRoundsChoice, ClassRoundsReason, TableCount, VotesChoice, VotesReason
+from common.planning.sizing import TableCount, VotesChoice, VotesReason
 
 TRAINING = TrainingChoice(
     rounds=0,
