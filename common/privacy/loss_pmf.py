@@ -126,7 +126,8 @@ def _tail_bounds(probabilities: Floats, num_times: int, tail_mass: float) -> tup
             if not 0 < moment < math.inf:
                 continue
             bound = (num_times * math.log(moment) + math.log(2 / tail_mass)) / order
-            lowest, highest = (
-                (lowest, min(highest, math.ceil(bound))) if sign > 0 else (max(lowest, math.floor(bound)), highest)
-            )
+            if sign > 0:
+                highest = min(highest, math.ceil(bound))
+            else:
+                lowest = max(lowest, math.floor(bound))
     return lowest, highest

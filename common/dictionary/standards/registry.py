@@ -28,7 +28,7 @@ STANDARDS: dict[str, Standard] = {
     "frictionless": FRICTIONLESS,
     "json-schema": JSON_SCHEMA,
 }
-"""Standards by the name that a person gives; a file is of the first one that recognizes it."""
+"""Standards by their names on the command line. A file follows the first standard that recognizes it."""
 
 LARGEST_FILE = 50_000_000
 """Bytes of a description; a larger file is not a description."""
