@@ -149,6 +149,8 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
             if not path.is_file() or sha256_of(path) != digest:
                 raise StudyError(f"'{path}' is missing, or was changed after it was drawn; draw the tables again")
             raw = read_images(read_table(path), study.images, folder, path.name)
+            if len(raw) != facts.rows:
+                raise StudyError(f"'{path}' does not have the number of rows that {DATASETS} names; draw the tables again")
             yield conform(raw, study.table)
 
     return facts, study.table, tables()

@@ -65,7 +65,7 @@ class RunFolder:
         path = self.path / name
         try:
             return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, RecursionError) as problem:
             raise StudyError(f"'{path}' is damaged ({cause_of(problem)}); restore it or start a new run") from None
 
     @contextmanager

@@ -160,6 +160,18 @@ class TestFolder:
         with pytest.raises(StudyError, match=r"datasets.json in .* is damaged \(datasets, rows, patients and seed are"):
             read_datasets(folder)
 
+    @pytest.mark.parametrize("rows", [1, 3, 10**400])
+    def test_another_number_of_rows_is_refused(self, folder: Path, rows: int) -> None:
+        self.change(folder, rows=rows)
+        _, _, tables = read_datasets(folder)
+        with pytest.raises(StudyError, match=r"dataset-001.csv' does not have the number of rows that datasets.json names"):
+            next(tables)
+
+    def test_nested_lists_are_damage(self, folder: Path) -> None:
+        (folder / "datasets.json").write_text("[" * 100_000)
+        with pytest.raises(StudyError, match=r"datasets.json' is damaged"):
+            read_datasets(folder)
+
     def test_the_study_of_another_folder_is_refused(self, folder: Path) -> None:
         self.change(folder, fingerprint="0" * 64)
         with pytest.raises(StudyError, match="are of different studies"):
