@@ -150,7 +150,7 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
                 raise StudyError(f"'{path}' is missing, or was changed after it was drawn; draw the tables again")
             raw = read_images(read_table(path), study.images, folder, path.name)
             if len(raw) != facts.rows:
-                raise StudyError(f"'{path}' does not have the number of rows that {DATASETS} names; draw the tables again")
+                raise StudyError(f"'{path}' does not have as many rows as {DATASETS} names; draw the tables again")
             yield conform(raw, study.table)
 
     return facts, study.table, tables()

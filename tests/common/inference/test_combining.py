@@ -164,7 +164,7 @@ class TestFolder:
     def test_another_number_of_rows_is_refused(self, folder: Path, rows: int) -> None:
         self.change(folder, rows=rows)
         _, _, tables = read_datasets(folder)
-        with pytest.raises(StudyError, match=r"dataset-001.csv' does not have the number of rows that datasets.json names"):
+        with pytest.raises(StudyError, match=r"dataset-001.csv' does not have as many rows as datasets.json names"):
             next(tables)
 
     def test_nested_lists_are_damage(self, folder: Path) -> None:
