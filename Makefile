@@ -11,6 +11,8 @@ AXE ?= 4.14.1
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Tests start about a hundred interpreters; without compiled files each of them compiles the project again, for a second.
+unexport PYTHONDONTWRITEBYTECODE
 export FEDSYNTH_PEERS ?= $(PEERS)
 
 .DEFAULT_GOAL := help
@@ -44,12 +46,12 @@ demo: setup ## Run the built-in four-hospital study and print where its report i
 
 .PHONY: test
 test: setup ## Run the quick tests; `common` must stay covered to 90 %
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" \
 		--cov=common --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 .PHONY: test-all
 test-all: setup ## Run every test, including the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: axe
 axe: ## Bring axe-core into .axe/, with which slow tests inspect the consoles' pages; needs npm
