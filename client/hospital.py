@@ -235,8 +235,8 @@ class Hospital:
             return to_bytes(compute())
         except Exception as problem:
             is_ours = isinstance(problem, MaskingError)  # whose text is about keys and signatures
-            what = str(problem) if is_ours else _kind_and_line(problem)
-            log.error("%s: %s failed: %s", self.policy.hospital, slot.phase, what)
+            cause = str(problem) if is_ours else _kind_and_line(problem)
+            log.error("%s: %s failed: %s", self.policy.hospital, slot.phase, cause)
             return to_bytes(Unavailable(self.policy.hospital))
 
     def _draw(self, run: AcceptedRun, slot: Slot) -> NoiseSource:

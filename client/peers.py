@@ -74,11 +74,11 @@ class Peers:
                 another history.
         """
         for identity, receipt in heads.items():
-            least = known[identity].least if identity in known else 0
-            others = [seen for seen in (known.get(identity), self._seen.get(identity)) if seen is not None]
-            is_other = any(seen.counter == receipt.counter and seen.head != receipt.head for seen in others)
-            if receipt.counter < least or is_other:
-                beyond = max(seen.least for seen in others)
+            least_counter = known[identity].least if identity in known else 0
+            remembered = [head for head in (known.get(identity), self._seen.get(identity)) if head is not None]
+            is_contradicted = any(head.counter == receipt.counter and head.head != receipt.head for head in remembered)
+            if receipt.counter < least_counter or is_contradicted:
+                beyond = max(head.least for head in remembered)
                 raise MaskingError(
                     f"the ledger of the hospital with the key {fingerprint(identity)} went back, from entry {beyond} "
                     f"or later to entry {receipt.counter}. Repeat the request first: its head may have been on the "
@@ -101,8 +101,8 @@ class Peers:
         for identity, receipt in heads.items():
             before = self._seen.get(identity, Seen(receipt.counter, receipt.head, 0))
             newest = Receipt(before.counter, before.head) if before.counter > receipt.counter else receipt
-            least = max(before.least, receipt.counter + added)
-            self._seen[identity] = Seen(newest.counter, newest.head, least)
+            least_counter = max(before.least, receipt.counter + added)
+            self._seen[identity] = Seen(newest.counter, newest.head, least_counter)
         if self._path is not None:
-            texts = {identity: asdict(seen) for identity, seen in self._seen.items()}
+            texts = {identity: asdict(head) for identity, head in self._seen.items()}
             write_synced(self._path, (json.dumps(texts, indent=1) + "\n").encode(), mode=0o600)

@@ -236,8 +236,8 @@ def release(model: Model, run_folder: RunFolder, rows: int, *, is_simulation: bo
     images = draw_images(model, table, release_seed(model.study))
     written = {"synthetic.csv": written_table(model, table, images)}
     if model.study.has_visits:
-        both = visit_tables(table, model.study.declared)
-        written = {"visits.csv": both.visits, "patients.csv": both.patients}
+        tables = visit_tables(table, model.study.declared)
+        written = {"visits.csv": tables.visits, "patients.csv": tables.patients}
     for name, content in images.files().items() if images else ():
         run_folder.write(name, content)
     for name, raw in written.items():

@@ -162,8 +162,8 @@ class Agent:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting")
         try:
             ask = unpack(AgentRequest, data)
-            left = context.time_remaining()
-            if not self._turn.acquire(timeout=-1 if left is None else min(max(left, 0.0), threading.TIMEOUT_MAX)):
+            wait_s = context.time_remaining()
+            if not self._turn.acquire(timeout=-1 if wait_s is None else min(max(wait_s, 0.0), threading.TIMEOUT_MAX)):
                 context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the agent is busy")
             try:
                 if self.is_stopping or not context.is_active():

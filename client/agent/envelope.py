@@ -84,12 +84,12 @@ def unpack(kind: type[E], data: bytes) -> E:
         if field is None:
             raise WireError("an envelope holds a field that is not part of the protocol")
         length, position = _read_varint(data, position + 1)
-        part = data[position : position + length]
-        if len(part) < length:
+        value = data[position : position + length]
+        if len(value) < length:
             raise WireError("an envelope is cut short")
         position += length
         try:
-            values[field.name] = part.decode() if isinstance(field.default, str) else part
+            values[field.name] = value.decode() if isinstance(field.default, str) else value
         except UnicodeDecodeError:
             raise WireError("an envelope holds a text that is not UTF-8") from None
     return kind(**values)  # type: ignore[arg-type]  # each value has the type of its field's default

@@ -49,5 +49,5 @@ class ReplyGrid:
                 number,
                 self.grid_s,
             )
-        while (left := began + number * self.grid_s - self.now()) > 0:
-            self.sleep(left)
+        while (remaining_s := began + number * self.grid_s - self.now()) > 0:
+            self.sleep(remaining_s)

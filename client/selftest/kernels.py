@@ -65,7 +65,7 @@ def moved_by_one(others: int, scale: float) -> float:
             parameter.mul_(scale)
     rows = torch.nn.functional.one_hot(torch.randint(width, (others + 1,), generator=rng), width).float()
     sums = []
-    for here in (rows, rows[:-1]):
-        parts = clipped_gradient_sum(net, here, torch.ones(len(here)), CLIP)
+    for batch in (rows, rows[:-1]):
+        parts = clipped_gradient_sum(net, batch, torch.ones(len(batch)), CLIP)
         sums.append(torch.cat([part.reshape(-1) for part in parts]).numpy())
     return float(np.linalg.norm(sums[0] - sums[1]))

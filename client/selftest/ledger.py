@@ -83,11 +83,11 @@ def _check_one_release(path: Path) -> None:
 def _check_noise_is_kept(path: Path) -> None:
     """Check that a process that is started again draws the same noise for a release that was not stored."""
     draws = Draws(path)
-    first, again = (draws.noise(SLOT, SecureNoise()).discrete_gaussian(50, 100.0) for _ in range(2))
+    first, repeated = (draws.noise(SLOT, SecureNoise()).discrete_gaussian(50, 100.0) for _ in range(2))
     draws.forget(SLOT)
     fresh = draws.noise(SLOT, SecureNoise()).discrete_gaussian(50, 100.0)
     draws.forget(SLOT)
-    is_kept = first.tolist() == again.tolist() != fresh.tolist()
+    is_kept = first.tolist() == repeated.tolist() != fresh.tolist()
     require(is_kept, f"a release that starts again does not have the noise of its first draw: {REMEDY}")
 
 
@@ -115,10 +115,10 @@ def _check_alteration(path: Path) -> None:
     _require_refused(lambda: Ledger.view(path), LedgerError, "a changed entry")
 
 
-def _require_refused(act: Callable[[], object], error: type[FedSynthError], what: str) -> None:
+def _require_refused(act: Callable[[], object], error: type[FedSynthError], action: str) -> None:
     """Check that an action is refused with this error."""
     try:
         act()
     except error:
         return
-    raise CheckError(f"{what} was accepted: {REMEDY}")
+    raise CheckError(f"{action} was accepted: {REMEDY}")

@@ -122,21 +122,21 @@ def check_samples(source: NoiseSource) -> None:
     )
 
 
-def _require_fit(counted: Integers, probabilities: Floats, what: str) -> None:
+def _require_fit(counted: Integers, probabilities: Floats, draws: str) -> None:
     """Raise `CheckError` unless counts fit probabilities, by Pearson's chi-square test.
 
     Args:
         counted: how often each value was drawn.
         probabilities: probability of each value.
-        what: the numbers, in the plural.
+        draws: what the values are, in the plural, for the error.
     """
     from scipy import stats
 
-    expected, seen = _joined(probabilities * counted.sum(), counted)
-    statistic = float(((seen - expected) ** 2 / expected).sum())
+    expected, observed = _joined(probabilities * counted.sum(), counted)
+    statistic = float(((observed - expected) ** 2 / expected).sum())
     if stats.chi2.sf(statistic, len(expected) - 1) < FALSE_ALARM:
         raise CheckError(
-            f"{what} do not follow their distribution (chi-square {statistic:.0f} with {len(expected) - 1} degrees of "
+            f"{draws} do not follow their distribution (chi-square {statistic:.0f} with {len(expected) - 1} degrees of "
             f"freedom): {REMEDY}"
         )
 
@@ -145,8 +145,8 @@ def _joined(expected: Floats, counted: Integers) -> tuple[Floats, Floats]:
     """Return both with neighbors joined until `LEAST_EXPECTED` numbers are expected in each cell."""
     cells: list[tuple[float, float]] = []
     waiting = 0.0, 0.0
-    for wanted, seen in zip(expected, counted, strict=True):
-        waiting = waiting[0] + float(wanted), waiting[1] + float(seen)
+    for expectation, count in zip(expected, counted, strict=True):
+        waiting = waiting[0] + float(expectation), waiting[1] + float(count)
         if waiting[0] >= LEAST_EXPECTED:
             cells.append(waiting)
             waiting = 0.0, 0.0

@@ -202,8 +202,10 @@ def _check_columns(columns: list[str], required: Sequence[str], known: Sequence[
     surplus = [name for name in columns if name not in known]
     if not absent and not surplus:
         return
-    what = f"lacks column '{absent[0]}'" if absent else f"has a column '{surplus[0]}', which the study does not have"
-    raise DataError(f"'{synthetic}' {what}; give the table that the coordinator's run of this study wrote")
+    difference = (
+        f"lacks column '{absent[0]}'" if absent else f"has a column '{surplus[0]}', which the study does not have"
+    )
+    raise DataError(f"'{synthetic}' {difference}; give the table that the coordinator's run of this study wrote")
 
 
 def _check_folder(folder: Path) -> None:

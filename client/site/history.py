@@ -31,7 +31,7 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
     limit = "" if cap is None else f" of {cap:.1f}"
     lines = []
     for entry in history.entries:
-        who = f"{entry.time[:10]}, study {studies.get(entry.slot.run_id, 'unknown')}"
+        heading = f"{entry.time[:10]}, study {studies.get(entry.slot.run_id, 'unknown')}"
         match entry.kind:
             case Kind.OPEN:
                 lines.append((entry, f"{entry.time[:10]}: ledger created, at delta {history.delta:g}"))
@@ -43,24 +43,29 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
                 of_table = f" over table {table[:12]}" if table else ""
                 unit = units[entry.slot.run_id]
                 lines.append(
-                    (entry, f"{who}: run accepted{of_table}, the budget of its whole plan is reserved for each {unit}")
+                    (
+                        entry,
+                        f"{heading}: run accepted{of_table}, the budget of its whole plan is reserved for each {unit}",
+                    )
                 )
             case Kind.CHARGE:
                 no_reply = "" if entry.counter in answered else " (no reply was stored)"
-                what = entry.slot.words(plans.get(entry.slot.run_id)) + _noise_sharers(entry)
-                lines.append((entry, f"{who}, {what}: epsilon so far {_short(next(spent))}{limit}{no_reply}"))
+                event = entry.slot.words(plans.get(entry.slot.run_id)) + _noise_sharers(entry)
+                lines.append((entry, f"{heading}, {event}: epsilon so far {_short(next(spent))}{limit}{no_reply}"))
             case Kind.CLOSE:
                 is_charged = bool(history.charged(entry.slot.run_id))
-                what = (
+                event = (
                     "run closed, the budget it did not use" if is_charged else "run closed without a charge, its budget"
                 )
-                lines.append((entry, f"{who}: {what} is free again"))
+                lines.append((entry, f"{heading}: {event} is free again"))
             case Kind.RESTORE:
                 spent_now = f"epsilon so far {_short(entry.epsilon)}{limit}"
                 lines.append((entry, f"{entry.time[:10]}: old copy accepted, {_written_off(entry)}: {spent_now}"))
             case Kind.WITNESS:
-                kept = "a witness outside the state folder is" if json.loads(entry.content)["kept"] else "NO witness is"
-                lines.append((entry, f"{entry.time[:10]}: from here on, {kept} kept"))
+                witness = (
+                    "a witness outside the state folder is" if json.loads(entry.content)["kept"] else "NO witness is"
+                )
+                lines.append((entry, f"{entry.time[:10]}: from here on, {witness} kept"))
             case Kind.SELFTEST:
                 lines.append((entry, f"{entry.time[:10]}: {_selftest_words(Selftest.from_json(entry.content))}"))
     return lines

@@ -213,7 +213,7 @@ def one_row_each(
     Raises:
         DataError: the patient column is not in the table.
     """
-    seen: set[bytes] = set()
+    known_digests: set[bytes] = set()
     for part in parts:
         tally.line_breaks += sum(map(_line_breaks, (cells.every() for cells in part.columns.values())))
         if patient_column is None:
@@ -228,16 +228,16 @@ def one_row_each(
                 tally.first_blank = tally.first_blank or tally.rows + row + 1
                 continue
             digest = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            is_new[row] = digest not in seen
-            seen.add(digest)
-        again = part.rows - int(is_new.sum())
+            is_new[row] = digest not in known_digests
+            known_digests.add(digest)
+        repeated_rows = part.rows - int(is_new.sum())
         if patient_column is None:
-            tally.identical += again
+            tally.identical += repeated_rows
             is_new[:] = True
         elif keeps_visits:
             is_new[:] = [not is_missing(identity) for identity in identities]
         else:
-            tally.repeated += again
+            tally.repeated += repeated_rows
         tally.rows += part.rows
         yield _rows(part, is_new)
 
@@ -281,10 +281,10 @@ def sentences(imported: Imported) -> list[str]:
     if imported.line_breaks:
         cells = "1 cell holds" if imported.line_breaks == 1 else f"{imported.line_breaks} cells hold"
         lines.append(f"note {cells} line breaks, which belong to the cell and start no row")
-    what = "one for each patient" if imported.patient_column is not None else "each taken for one record"
-    what = "each a visit of its patient" if imported.visits else what
+    unit = "one for each patient" if imported.patient_column is not None else "each taken for one record"
+    unit = "each a visit of its patient" if imported.visits else unit
     lines += [
-        f"Frozen: {count_rows(imported.rows)}, {what}. The agent answers from this file only:",
+        f"Frozen: {count_rows(imported.rows)}, {unit}. The agent answers from this file only:",
         f"    {imported.file}",
         f"    SHA-256 {imported.sha256}, which approvals and ledger will name",
         "These counts are facts about your patients: do not pass them on.",

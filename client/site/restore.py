@@ -81,10 +81,10 @@ def cost_of_restore(site: Site, history: History, events: Mapping[str, tuple[Eve
         if not events.get(run_id)
     ]
     lines += [
-        f"Run {run_id} is closed in this copy, and {len(left)} releases of its plan are not charged. Was it closed "
+        f"Run {run_id} is closed in this copy, and {len(missing)} releases of its plan are not charged. Was it closed "
         "after the copy was restored? Then name it with --lost."
         for run_id in history.closed_runs()
-        if run_id not in events and (left := uncharged(history, site.name, run_id))
+        if run_id not in events and (missing := uncharged(history, site.name, run_id))
     ]
     lines.append(f"{_pins(site)}. Partners that were pinned or removed after the copy was made are not: compare them.")
     before, after = history.epsilon, history.epsilon_with(chain.from_iterable(events.values()))

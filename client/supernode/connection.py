@@ -89,10 +89,10 @@ class Connection:
         ]
 
     def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        inherited = {name: os.environ[name] for name in KEPT if name in os.environ}
         programs = str(Path(sys.executable).parent)  # Flower starts its other programs by name
-        path = os.pathsep.join([programs, kept.get("PATH", os.defpath)])
-        return kept | QUIET | POLL | {"PATH": path, "FLWR_HOME": str(self.home)}
+        path = os.pathsep.join([programs, inherited.get("PATH", os.defpath)])
+        return inherited | QUIET | POLL | {"PATH": path, "FLWR_HOME": str(self.home)}
 
 
 def check_node_key(path: Path) -> None:

@@ -175,8 +175,8 @@ def stored(database: sqlite3.Connection, entry: Entry) -> bytes:
     """
     row = database.execute("SELECT reply FROM replies WHERE counter = ?", (entry.counter,)).fetchone()
     if row is None or hashlib.sha256(row[0]).hexdigest() != entry.content:
-        what = "removed" if row is None else "changed"
-        raise LedgerError(f"the ledger was altered: the stored reply of entry {entry.counter} was {what}; {REMEDY}")
+        change = "removed" if row is None else "changed"
+        raise LedgerError(f"the ledger was altered: the stored reply of entry {entry.counter} was {change}; {REMEDY}")
     return bytes(row[0])
 
 

@@ -68,8 +68,8 @@ def uncharged(history: History, hospital: str, run_id: str) -> tuple[Event, ...]
 
 def _without(planned: tuple[Event, ...], history: History, run_id: str) -> tuple[Event, ...]:
     """Return the planned events of a run that the copy has not charged or written off."""
-    left = list(planned)
+    remaining = list(planned)
     for event in history.spent_on(run_id):
-        if event in left:
-            left.remove(event)
-    return tuple(left)
+        if event in remaining:
+            remaining.remove(event)
+    return tuple(remaining)

@@ -58,5 +58,5 @@ def verify(entries: Sequence[Entry], before: Receipt | None, after: Receipt | No
         )
 
 
-def _refuse(what: str) -> NoReturn:
-    raise LedgerError(f"the ledger was altered: {what}; {REMEDY}")
+def _refuse(problem: str) -> NoReturn:
+    raise LedgerError(f"the ledger was altered: {problem}; {REMEDY}")

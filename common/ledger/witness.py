@@ -52,15 +52,15 @@ class Witness:
         Raises:
             LedgerError: the witness is ahead of the ledger, belongs to another one, or cannot be read.
         """
-        seen = self.read()
-        if seen.counter > history.head.counter:
-            what = f"the ledger ends at entry {history.head.counter} and its witness names entry {seen.counter}"
-        elif not history.holds(seen):
-            what = f"the ledger and its witness have another entry {seen.counter}"
+        witnessed = self.read()
+        if witnessed.counter > history.head.counter:
+            problem = f"the ledger ends at entry {history.head.counter} and its witness names entry {witnessed.counter}"
+        elif not history.holds(witnessed):
+            problem = f"the ledger and its witness have another entry {witnessed.counter}"
         else:
             return
         raise LedgerError(
-            f"{what}: an old copy of the state folder was restored. Find the newest copy; if it is lost, {ACCEPT} "
+            f"{problem}: an old copy of the state folder was restored. Find the newest copy; if it is lost, {ACCEPT} "
             "counts everything that was reserved as spent"
         )
 

@@ -47,32 +47,32 @@ def put_together(kind: str, scalars: Mapping[str, Scalar], arrays: Mapping[str, 
         raise WireError(f"message kind '{kind}' is not part of the protocol")
     message = MESSAGES[kind]
     values: dict[str, Any] = {}
-    left = dict(arrays)
+    remaining = dict(arrays)
     for name, hint in get_type_hints(message).items():
         if name == "kind":
             continue
         if hint in DICTIONARIES:
-            values[name] = _dictionary(kind, name, left, DICTIONARIES[hint])
+            values[name] = _dictionary(kind, name, remaining, DICTIONARIES[hint])
         elif hint in VECTORS:
-            if name not in left:
+            if name not in remaining:
                 raise WireError(f"'{kind}' lacks the array '{name}'")
-            values[name] = left.pop(name)
+            values[name] = remaining.pop(name)
             if values[name].dtype != VECTORS[hint] or values[name].ndim != 1:
                 raise WireError(f"'{kind}' holds '{name}' that is not a vector of {VECTORS[hint].__name__}")
         else:
             if type(scalars.get(name)) is not hint:
                 raise WireError(f"'{kind}' lacks '{name}', or it is not of type {hint.__name__}")
             values[name] = scalars[name]
-    unknown = sorted(set(left) | (set(scalars) - set(values)))
+    unknown = sorted(set(remaining) | (set(scalars) - set(values)))
     if unknown:
         raise WireError(f"'{kind}' holds {len(unknown)} fields that are not part of the protocol")
     return message(**values)
 
 
-def _dictionary(kind: str, name: str, left: dict[str, Array], element: type[np.generic]) -> dict[str, Array]:
-    """Take the arrays named `<name>.<key>` out of `left` and return them by key."""
+def _dictionary(kind: str, name: str, remaining: dict[str, Array], element: type[np.generic]) -> dict[str, Array]:
+    """Take the arrays named `<name>.<key>` out of `remaining` and return them by key."""
     prefix = f"{name}."
-    named = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
+    named = {key.removeprefix(prefix): remaining.pop(key) for key in list(remaining) if key.startswith(prefix)}
     if any(array.dtype != element for array in named.values()):
         raise WireError(f"'{kind}' holds '{name}' that are not {element.__name__}")
     if element == np.int64 and any(array.ndim != 1 for array in named.values()):

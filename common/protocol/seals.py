@@ -75,8 +75,8 @@ def fault_of_seal(request: Request, data: bytes, public: str) -> Reason | None:
     seal = Seal.from_bytes(data)
     if seal is None or not is_signature(_text(request, seal.nonce, seal.expires), seal.signature, public):
         return Reason.SIGNATURE_REFUSED
-    left = seal.expires - time.time()
-    if left < -CLOCK_TOLERANCE_S or left > MOST_LIFETIME_S + CLOCK_TOLERANCE_S:
+    remaining_s = seal.expires - time.time()
+    if remaining_s < -CLOCK_TOLERANCE_S or remaining_s > MOST_LIFETIME_S + CLOCK_TOLERANCE_S:
         return Reason.REQUEST_EXPIRED
     return None
 

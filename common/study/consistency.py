@@ -208,7 +208,7 @@ def _check_time(study: Study, time: str, target: Column) -> None:
 
 def _check_distributed(study: Study) -> None:
     """Refuse settings that shared noise does not support, and thresholds at which masking would not protect."""
-    federation, several = study.federation, len(study.hospitals)
+    federation, hospitals = study.federation, len(study.hospitals)
     if federation.aggregation != "mean":
         raise ValueError(
             f"[federation] aggregation = '{federation.aggregation}' needs each hospital's own update, "
@@ -220,12 +220,12 @@ def _check_distributed(study: Study) -> None:
             f"[[hospitals]] '{own}' has an epsilon of its own, and distributed noise is one draw for all; remove "
             "the line, lower [privacy] epsilon, or use noise = 'local'"
         )
-    if not several:
+    if not hospitals:
         return
-    if 2 * study.threshold <= several + federation.colluders:
+    if 2 * study.threshold <= hospitals + federation.colluders:
         raise ValueError(
             f"[privacy] noise = 'distributed' needs 2 x (hospitals - dropouts) > hospitals + colluders, and "
-            f"[federation] has {several} hospitals, dropouts = {federation.dropouts}, colluders = "
+            f"[federation] has {hospitals} hospitals, dropouts = {federation.dropouts}, colluders = "
             f"{federation.colluders}: the server could open two sums; lower them, list more hospitals, or use "
             "noise = 'local'"
         )

@@ -66,9 +66,14 @@ class Pages:
             values: what the template shows.
         """
         state = request.state
-        here = request.url.path.removeprefix(request.scope.get("root_path", ""))
-        given = {"form_token": state.form_token, "is_read_only": state.is_read_only, "problem": "", "here": here}
-        return HTMLResponse(self.render(template, **given | values), status)
+        path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+        common_values = {
+            "form_token": state.form_token,
+            "is_read_only": state.is_read_only,
+            "problem": "",
+            "here": path,
+        }
+        return HTMLResponse(self.render(template, **common_values | values), status)
 
     def application(self, routes: list[BaseRoute]) -> Starlette:
         """Return the application: these routes, style and script. An expected error becomes a page that says it."""

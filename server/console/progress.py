@@ -182,9 +182,9 @@ class EventTail:
         except OSError:
             self.progress.unread = max(self.progress.unread, 1)  # a file that cannot be read, or a folder of its name
             return self.progress
-        whole = new[: new.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
+        complete_lines = new[: new.rfind(b"\n") + 1]
+        self._read += len(complete_lines)
+        for line in complete_lines.splitlines():
             try:
                 self.progress.observe(from_json(line))
             except WireError:

@@ -130,11 +130,11 @@ class Gateway:
             return
         if reply.status_code == 401:
             log.warning("%s: %s", _peer(scope), _why_refused(dict(headers)))
-        kept = [(name, value) for name, value in reply.headers.raw if name.lower() not in HOP_BY_HOP]
+        reply_headers = [(name, value) for name, value in reply.headers.raw if name.lower() not in HOP_BY_HOP]
         await _answer(
             send,
             reply.status_code,
-            [header for header in kept if header[0].lower() != b"content-encoding"],
+            [header for header in reply_headers if header[0].lower() != b"content-encoding"],
             reply.content,
         )
 

@@ -78,8 +78,8 @@ class _Enrollment:
         """Make the node a member if it qualifies; else record the reason of its policy."""
         # A name outside the study may be any text, so it is not repeated.
         name = reply.hospital if self.agreed.plan.of(reply.hospital) else f"node {node}"
-        given = reply.reason if isinstance(reply, EnrollReply) else str(Reason.UNAVAILABLE)
-        reason = Reason(given) if given in set(Reason) else Reason.UNAVAILABLE
+        claimed = reply.reason if isinstance(reply, EnrollReply) else str(Reason.UNAVAILABLE)
+        reason = Reason(claimed) if claimed in set(Reason) else Reason.UNAVAILABLE
         receipts = self.members.receipts
         if not isinstance(reply, EnrollReply) or reason != Reason.ACCEPTED or name != reply.hospital:
             self.members.emit(HospitalDeclined(hospital=name, reason=reason))

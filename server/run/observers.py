@@ -57,9 +57,9 @@ def _warning(event: RepliesUnchecked | HospitalDeclined | HospitalExcluded | Hos
         case HospitalDeclined(hospital=hospital, reason=reason):
             return f"{hospital}: does not take part: {REASON_TEXTS[reason]}"
         case HospitalExcluded(hospital=hospital):
-            who = f"{hospital} in the name of {event.claims}" if event.claims else hospital
+            name = f"{hospital} in the name of {event.claims}" if event.claims else hospital
             detail = f" ({event.detail})" if event.detail else ""
-            return f"{who}: {EXCLUSION_TEXTS[event.reason]}{detail}; excluded from {event.request}"
+            return f"{name}: {EXCLUSION_TEXTS[event.reason]}{detail}; excluded from {event.request}"
         case HospitalRemoved(hospital=hospital):
             return f"{hospital}: takes no part in the rest of the run"
         case AttemptFailed(phase=phase, attempt=attempt, detail=detail):

@@ -48,7 +48,7 @@ class Transcript:
 
     def shares(self, name: str) -> dict[int, int]:
         """Return the opened shares of one hospital's secret, by point."""
-        return {self.terms.point(holder): given[name] for holder, given in self.opened.items()}
+        return {self.terms.point(holder): shares[name] for holder, shares in self.opened.items()}
 
 
 def unmask(transcript: Transcript) -> Integers:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.arrays import Integers, Words
+from common.errors import MaskingError
 from common.ledger.receipts import Receipt
 from common.protocol.signing import Identity
 from common.secagg.keys import Advertisement, Context
-from common.secagg.session import Session
+from common.secagg.session import Session, SessionStep
 from common.secagg.terms import Terms
 from server.secagg.unmasking import Transcript, unmask
 
 LEDGER = Receipt(4, "ab" * 32).to_bytes()
 CONTEXT = Context("f" * 64, "run-1", "coarse", 0, 1, "d" * 64)
 NAMES = ("amber", "birch", "cedar", "delta", "elder")
+
+VECTORS = {name: np.array([index, -index, 10**6 * index, 0]) for index, name in enumerate(NAMES, start=1)}
+"""1 + 2 + 3 + 4 + 5 = 15."""
 
 
 @dataclass
@@ -90,3 +96,23 @@ def in_other_bytes(key: bytes) -> list[bytes]:
     """Public keys with which everybody agrees on the same as with this one: its torsion is lost, as is bit 255."""
     point, prime = int.from_bytes(key, "little"), 2**255 - 19
     return [(point | 2**255).to_bytes(32, "little"), pow(point, -1, prime).to_bytes(32, "little")]
+
+
+def masked(**settings: object) -> MaskingTestbed:
+    return MaskingTestbed(**settings).advertise().share().mask(VECTORS)  # type: ignore[arg-type]
+
+
+def assert_over(session: Session) -> None:
+    """Nothing is left to give away, and no step is open any more."""
+    assert session.step == SessionStep.ENDED
+    assert session._secrets is None
+    assert session._held == {}
+    for ask in (
+        lambda: session.share([]),
+        lambda: session.receive({}),
+        lambda: session.mask(np.zeros(1, dtype=np.int64)),
+        lambda: session.sign([]),
+        lambda: session.open({}),
+    ):
+        with pytest.raises(MaskingError, match="out of order"):
+            ask()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.encoding import histogram_length
+from common.errors import Reason
+from common.ledger.ledger import Ledger
 from common.planning.phases import COARSE
 from common.planning.planner import make_plan
-from common.protocol.messages import CountsRequest, EnrollRequest, Reply, Request, RoundRequest
+from common.protocol.messages import CountsRequest, EnrollReply, EnrollRequest, Reply, Request, RoundRequest
 from common.protocol.seals import seal_request
 from common.protocol.signing import Identity
 from common.study.sections import HospitalFacts
@@ -67,3 +70,22 @@ def histograms(run_id: str = "run-1") -> CountsRequest:
 
 def write_table(agent: AgentProcess, *, seed: int = 0) -> None:
     clinic_table(100, seed).to_csv(agent.data, index=False)
+
+
+def enrolled(agent: AgentProcess, coordinator: Coordinator, run_id: str = "run-1") -> AgentProcess:
+    reply = coordinator.ask(agent, coordinator.enroll(run_id))
+    assert isinstance(reply, EnrollReply)
+    assert reply.reason == Reason.ACCEPTED
+    return agent
+
+
+def slots(agent: AgentProcess) -> list[tuple[str, str, int]]:
+    """Run, phase and round of every ledger line, while no agent runs."""
+    lines = Ledger.view(agent.state / "ledger.sqlite").lines()
+    return [(line.slot.run_id, line.slot.phase, line.slot.round) for line in lines]
+
+
+def logged(agent: AgentProcess, word: str) -> list[dict[str, object]]:
+    """The log's lines that hold a word; every line must be JSON."""
+    lines = [json.loads(line) for line in agent.log.splitlines()]
+    return [line for line in lines if word in json.dumps(line)]
