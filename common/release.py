@@ -28,16 +28,23 @@ TABLES = ("synthetic.csv", "visits.csv", "patients.csv")
 
 
 def digests_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every table in a run's folder, and of its images, by name.
-
-    That of the images is of the lines that `sha256sum images/*` prints: `sha256sum images/* | sha256sum` gives it.
-    """
+    """Return the SHA-256 of every table in a run's folder, and of its images (`digest_of_images`), by name."""
     files = {name: sha256_of(folder / name) for name in TABLES if (folder / name).is_file()}
-    images = sorted(folder.glob(f"{IMAGES}/*.png"))
-    if images:
-        lines = "".join(f"{sha256_of(path)}  {IMAGES}/{path.name}\n" for path in images)
-        files[IMAGES] = hashlib.sha256(lines.encode()).hexdigest()
+    if any(folder.glob(f"{IMAGES}/*.png")):
+        files[IMAGES] = digest_of_images(folder, IMAGES)
     return files
+
+
+def digest_of_images(folder: Path, images: str) -> str:
+    """Return the SHA-256 of the lines that `sha256sum images/*` prints: `sha256sum images/* | sha256sum` gives it.
+
+    Args:
+        folder: of the table.
+        images: folder of its images, from there.
+    """
+    paths = sorted((folder / images).glob("*.png"))
+    lines = "".join(f"{sha256_of(path)}  {images}/{path.name}\n" for path in paths)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def sha256_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from common.errors import DataError, StudyError
 from common.inference.combining import Pooled, pool
 from common.inference.estimands import Estimand
 from common.planning.phases import PublicRun, measurements_of
-from common.release import IMAGES, draw_images, sha256_of, written_table
+from common.release import IMAGES, digest_of_images, draw_images, sha256_of, written_table
 from common.seeds import seed_for
 from common.study.rules import repair
 from common.study.schema import Schema
@@ -32,7 +32,7 @@ DATASETS, STUDY = "datasets.json", "study.toml"
 """Files beside the tables: which they are, and the study with their columns."""
 
 FILES = "files"
-"""Key in `datasets.json`: the SHA-256 (hex) of every table, by file name."""
+"""Key in `datasets.json`: the SHA-256 (hex) of every table, by file name, and of each table's images, by folder."""
 
 COLUMNS = ("estimand", "estimate", "variance")
 """Columns of a file of estimates, one line for each estimand of each table."""
@@ -97,12 +97,14 @@ def write_datasets(public: PublicRun, facts: DatasetFacts, out: Path) -> Iterato
             rng = np.random.default_rng(seed_for(facts.seed, "datasets", number))
             frame = public.encoder.redrawn(rng).decode(codes, rng)
             frame = repair(frame, public.study.rules, public.study.table)
-            images = draw_images(public, frame, seed_for(facts.seed, number), folder=f"{IMAGES}/{number:03d}")
+            images = draw_images(public, frame, seed_for(facts.seed, number), folder=_images(number))
             for path, image in images.files().items() if images else ():
                 folder.write(path, image)
             content = WRITERS["csv"](written_table(public, frame, images), public.study.table)
             table = folder.write(_name(number), content)
             digests[table.name] = sha256_of(table)
+            if public.study.images:
+                digests[_images(number)] = digest_of_images(out, _images(number))
             yield table
         folder.write_json(DATASETS, asdict(facts) | {FILES: digests})
 
@@ -126,8 +128,8 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
 
     Raises:
         StudyError: the folder is another one or incomplete, `datasets.json` is damaged or of another study, or a table
-            was changed after it was drawn: intervals depend on the number of its rows. A changed table is found when
-            it is read.
+            or its images were changed after they were drawn: intervals depend on the number of rows. A change is found
+            when the table is read.
     """
     record = RunFolder(folder).read_json(DATASETS) if folder.is_dir() else None
     if not isinstance(record, dict) or set(record) != {*DatasetFacts.__dataclass_fields__, FILES}:
@@ -139,15 +141,21 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
         raise StudyError(f"{DATASETS} in '{folder}' is damaged ({problem}); draw the tables again") from None
     if facts.fingerprint != study.fingerprint:
         raise StudyError(f"{DATASETS} and {STUDY} in '{folder}' are of different studies; draw the tables again")
-    is_as_many = isinstance(digests, dict) and len(digests) == facts.datasets  # before as many names are made
-    if not is_as_many or set(digests) != {_name(number + 1) for number in range(facts.datasets)}:
+    each = (_name, _images) if study.images else (_name,)
+    is_as_many = isinstance(digests, dict) and len(digests) == len(each) * facts.datasets  # before as many are named
+    if not is_as_many or set(digests) != {of(number + 1) for number in range(facts.datasets) for of in each}:
         raise StudyError(f"{DATASETS} in '{folder}' does not list {facts.datasets} tables; draw them again")
 
     def tables() -> Iterator[pd.DataFrame]:
-        for name, digest in sorted(digests.items()):
-            path = folder / name
-            if not path.is_file() or sha256_of(path) != digest:
+        for number in range(1, facts.datasets + 1):
+            path = folder / _name(number)
+            if not path.is_file() or sha256_of(path) != digests[path.name]:
                 raise StudyError(f"'{path}' is missing, or was changed after it was drawn; draw the tables again")
+            if study.images and digest_of_images(folder, _images(number)) != digests[_images(number)]:
+                raise StudyError(
+                    f"images in '{folder / _images(number)}' are missing, or were changed after they were drawn; draw "
+                    "the tables again"
+                )
             raw = read_images(read_table(path), study.images, folder, path.name)
             if len(raw) != facts.rows:
                 raise StudyError(f"'{path}' does not have as many rows as {DATASETS} names; draw the tables again")
@@ -191,3 +199,7 @@ def pool_file(path: Path) -> list[Pooled]:
 
 def _name(number: int) -> str:
     return f"dataset-{number:03d}.csv"
+
+
+def _images(number: int) -> str:
+    return f"{IMAGES}/{number:03d}"

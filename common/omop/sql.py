@@ -41,11 +41,11 @@ class SqlText:
 
 def queries(extraction: Extraction) -> tuple[SqlText, ...]:
     """Return the queries of the study cohort, of the visits where there are some, and of every feature, in order."""
-    every = [SqlText(COHORT, _with(extraction) + "SELECT person_id\nFROM study_cohort\nORDER BY person_id\n")]
+    every = [SqlText(COHORT, with_sql(extraction) + "SELECT person_id\nFROM study_cohort\nORDER BY person_id\n")]
     if extraction.visits is not None:
         ordered = "FROM visits\nORDER BY person_id, visit_day, visit_occurrence_id\n"
         ordered = f"SELECT visit_occurrence_id, person_id, visit_day\n{ordered}"
-        every.append(SqlText(VISITS, _with(extraction, extraction.visits) + ordered))
+        every.append(SqlText(VISITS, with_sql(extraction, extraction.visits) + ordered))
     return (*every, *(SqlText(feature.name, feature_sql(feature, extraction)) for feature in extraction.features))
 
 
@@ -64,7 +64,7 @@ def feature_sql(feature: Feature, extraction: Extraction) -> str:
         extraction: all of them, with study cohort and visits.
     """
     if feature.domain == "person":
-        return _with(extraction) + _of_person(feature)
+        return with_sql(extraction) + _of_person(feature)
     if feature.is_of_visit:
         assert extraction.visits is not None, "checked by the extraction"
         rows, key, match = "visits", "visit_occurrence_id", "event.visit_occurrence_id = visits.visit_occurrence_id"
@@ -79,7 +79,7 @@ def feature_sql(feature: Feature, extraction: Extraction) -> str:
         match += "\n  AND event.event_date - study_cohort.index_date <= observed.last_day"
     events = indent(events_sql(feature, extraction), "  ")
     joined = f"FROM {rows}\n{observed}LEFT JOIN (\n{events}) event\n  ON {match}\n"
-    common = _with(extraction, extraction.visits if feature.is_of_visit else None)
+    common = with_sql(extraction, extraction.visits if feature.is_of_visit else None)
     if feature.result in ("number", "labels") and feature.summary != "mean":
         return common + _nearest(joined, f"{rows}.{key}", "" if feature.summary == "first" else " DESC")
     value = _aggregate(feature)
@@ -197,7 +197,7 @@ def cohort_sql(extraction: Extraction) -> str:
     )
 
 
-def _with(extraction: Extraction, visits: Visits | None = None) -> str:
+def with_sql(extraction: Extraction, visits: Visits | None = None) -> str:
     """Return the start of a query: WITH the study cohort, and the visits that are rows where they are given."""
     text = f"WITH {cohort_sql(extraction)}"
     if visits is None:

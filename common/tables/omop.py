@@ -21,7 +21,8 @@ from common.omop.sql import queries
 from common.study.study import read_study
 from common.tables.database import cause_of_query, connected
 from common.tables.extras import load
-from common.tables.omop_checks import BACKENDS, Ask, absent_table, check_database, needed_tables
+from common.tables.omop_checks import BACKENDS, absent_table, check_database, needed_tables
+from common.tables.omop_values import Ask
 from common.tables.parts import Part, PlainCells
 from common.tables.reading import Reading
 

@@ -7,21 +7,13 @@ may count the hospital's patients: they are for this hospital alone, and no mess
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from common.errors import DataError
 from common.omop.definitions import Extraction, Feature, Selection
 from common.omop.domains import EVENTS, OTHER_TABLES, VOCABULARY
-from common.omop.sql import (
-    COHORT,
-    UNIT,
-    age_sql,
-    cohort_sql,
-    entry_sql,
-    observed_sql,
-    selection_sql,
-)
+from common.omop.sql import COHORT, age_sql, entry_sql, observed_sql
+from common.tables.omop_values import Ask, check_numbers, concepts_of, refuse_infinite_dates
 
 BACKENDS = ("duckdb", "postgresql")
 """Databases whose difference of two dates is a number of days."""
@@ -32,9 +24,6 @@ VERSION = re.compile(r"(?:OMOP )?(?:CDM )?v?5\.[34](?:\.\d+)*", re.IGNORECASE)
 MOST_SHOWN = 5
 """Most concepts that a message lists."""
 
-Ask = Callable[[str], list[Any]]
-"""Runs a query and returns its rows."""
-
 
 def check_database(ask: Ask, extraction: Extraction) -> list[str]:
     """Return notices about the database, for the hospital only.
@@ -44,16 +33,17 @@ def check_database(ask: Ask, extraction: Extraction) -> list[str]:
         extraction: what is to be taken from it.
 
     Raises:
-        DataError: the database is of another version or lacks a table, a concept is unknown, the study
-            cohort is empty, or values have units that the study does not list.
+        DataError: the database is of another version or lacks a table, a concept is unknown, a date is infinite, the
+            study cohort is empty, values have units that the study does not list, or are no finite numbers.
     """
     notices = _check_version(ask)
     _check_vocabulary(ask)
     notices += _check_concepts(ask, extraction)
+    refuse_infinite_dates(ask, needed_tables(extraction))
     notices += _check_cohort(ask, extraction)
     for feature in extraction.features:
         if feature.units:
-            notices += _check_units(ask, feature, extraction)
+            notices += check_numbers(ask, feature, extraction)
     return notices
 
 
@@ -109,7 +99,7 @@ def _check_concepts(ask: Ask, extraction: Extraction) -> list[str]:
     events = [feature for feature in extraction.features if feature.domain != "person"]
     selections += [(f"feature '{feature.name}'", feature.domain, feature) for feature in events]
     wanted = sorted({concept for _, _, selection in selections for concept in selection.concepts})
-    known = _concepts(ask, wanted)
+    known = concepts_of(ask, wanted)
     notices = []
     for whose, domain, selection in selections:
         unknown = [concept for concept in selection.concepts if concept not in known]
@@ -134,7 +124,7 @@ def _unknown_values(ask: Ask, features: Iterable[Feature]) -> list[str]:
     for feature in features:
         labels = {concept for concepts in feature.values.values() for concept in concepts}
         listed = sorted(labels | {int(unit) for unit in feature.units} - {0})
-        known = _concepts(ask, listed)
+        known = concepts_of(ask, listed)
         unknown = [concept for concept in listed if concept not in known]
         if unknown:
             notices.append(f"feature '{feature.name}': the vocabulary lacks concept {_shown(unknown)} of its values")
@@ -143,17 +133,6 @@ def _unknown_values(ask: Ask, features: Iterable[Feature]) -> list[str]:
             if domain != "Unit":
                 notices.append(f"feature '{feature.name}': unit {unit} ({name}) is of domain {domain}, not Unit")
     return notices
-
-
-def _concepts(ask: Ask, concepts: list[int]) -> dict[int, tuple[str, str, str]]:
-    """Return name, domain and whether it is standard ("S") of every concept that the vocabulary has."""
-    if not concepts:
-        return {}
-    listed = ", ".join(map(str, concepts))
-    rows = ask(
-        f"SELECT concept_id, concept_name, domain_id, standard_concept FROM concept WHERE concept_id IN ({listed})"
-    )
-    return {int(concept): (str(name), str(domain), str(standard)) for concept, name, domain, standard in rows}
 
 
 def _check_cohort(ask: Ask, extraction: Extraction) -> list[str]:
@@ -176,30 +155,6 @@ def _check_cohort(ask: Ask, extraction: Extraction) -> list[str]:
             )
         text.append(f"{persons} {condition}")
     return [f"study cohort, persons: {'; of them '.join(text)}"]
-
-
-def _check_units(ask: Ask, feature: Feature, extraction: Extraction) -> list[str]:
-    """Return notices about values in other units, or raise `DataError` where the study refuses them."""
-    events = EVENTS[feature.domain]
-    when = f"CAST(event.{events.date} AS DATE) - study_cohort.index_date"
-    window = f" AND {when} BETWEEN {feature.window[0]} AND {feature.window[1]}" if feature.window else ""
-    rows = ask(
-        f"WITH {cohort_sql(extraction)}\nSELECT {UNIT}, COUNT(*) FROM study_cohort\n"
-        f"JOIN {events.table} event ON event.person_id = study_cohort.person_id\n"
-        f"WHERE {selection_sql(events, feature)} AND value_as_number IS NOT NULL{window}\nGROUP BY {UNIT}"
-    )
-    other = {int(unit): int(count) for unit, count in rows if str(int(unit)) not in feature.units}
-    if not other:
-        return []
-    names = {unit: name for unit, (name, _, _) in _concepts(ask, sorted(other)).items()} | {0: "no unit"}
-    shown = ", ".join(f"{unit} ({names.get(unit, 'unknown')}): {count}" for unit, count in sorted(other.items()))
-    text = f"feature '{feature.name}': values in units that the study does not list, by unit concept: {shown}"
-    if feature.other_units == "drop":
-        return [f"{text}; they are left out"]
-    raise DataError(
-        f'{text}; add each unit with its factor to units, or set other_units = "drop" in the study, or correct the '
-        "records"
-    )
 
 
 def _shown(concepts: list[int]) -> str:

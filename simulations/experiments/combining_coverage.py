@@ -80,23 +80,34 @@ def run(population: Population, shuffled: str, settings: PosteriorSettings) -> l
         pooled = pool(str(estimand), estimates[:, 0].tolist(), estimates[:, 1].tolist(), settings.rows / len(sample))
         value, variance = estimand.estimate(tables[0].iloc[: len(sample)])
         reach = normal_quantile(LEVEL) * variance**0.5
-        holds = pooled.interval.low <= truth <= pooled.interval.high
-        row = {"kind": kind, "estimand": str(estimand), "pooled": holds, "naive": abs(value - truth) <= reach}
-        width = (pooled.interval.high - pooled.interval.low) / max(2 * reach, 1e-12)
-        found.append({**row, "width over naive": width, "error": abs(pooled.interval.value - truth)})
+        low, high = pooled.interval.low, pooled.interval.high
+        row = {"kind": kind, "estimand": str(estimand), "truth": truth, "estimate": pooled.interval.value}
+        row |= {"low": low, "high": high, "pooled": low <= truth <= high, "naive": abs(value - truth) <= reach}
+        found.append(row | {"width over naive": (high - low) / max(2 * reach, 1e-12)})
     return found
 
 
 def summary(frame: pd.DataFrame) -> str:
-    """Return coverage by kind, with the lowest of any estimand; for independent columns, 1 - coverage is type I error.
+    """Return coverage by kind, with its own 95 % interval and the lowest of any estimand.
+
+    For independent columns, 1 - coverage is the type I error. Figures of one run depend on each other, so the interval
+    of the coverage is from the runs' means. `bias` is the mean error of the pooled estimates of an estimand, as a part
+    of half the interval's width, without its sign: the mean over a kind's estimands.
 
     Args:
         frame: rows of `run`, with the seed of each.
     """
     grouped = frame.groupby("kind")[["pooled", "naive", "width over naive"]]
+    runs = frame.groupby(["kind", "seed"])["pooled"].mean().groupby("kind")
+    reach = normal_quantile(LEVEL) * runs.std() / runs.size() ** 0.5
+    bias = 2 * (frame["estimate"] - frame["truth"]) / (frame["high"] - frame["low"])
+    biases = bias.groupby([frame["kind"], frame["estimand"]]).mean().abs().groupby("kind").mean().rename("bias")
     lowest = frame.groupby(["kind", "estimand"])["pooled"].mean().groupby("kind").min().rename("lowest")
     missed = frame[~frame["pooled"].astype(bool)]["estimand"].value_counts().head(8)
-    means = grouped.mean().astype(float).join(lowest).join(frame.groupby("kind").size().rename("intervals"))
+    means = (
+        grouped.mean().astype(float).join(lowest).join(biases).join(frame.groupby("kind").size().rename("intervals"))
+    )
+    means = means.assign(low=means["pooled"] - reach, high=means["pooled"] + reach)
     return f"{frame['seed'].nunique()} runs\n{means.round(3).to_string()}\nmissed most often: {missed.to_dict()}\n\n"
 
 

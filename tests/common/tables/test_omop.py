@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,14 @@ from common.study.study import Study
 from common.tables.formats import read_table
 from common.tables.omop import read_omop
 from common.tables.reading import Reading
+from tests.testbeds.databases import postgres
+from tests.testbeds.eunomia import copy_to_postgres
 from tests.testbeds.omop_database import STUDY, omop_database, omop_study
 
+VISITS = (
+    '[[features]]\nname = "sex"',
+    '[visits]\nconcepts = [40]\nwindow = [0, 90]\nmost_visits = 3\n[[features]]\nname = "sex"',
+)
 DROP = ("upper = 600.0", 'upper = 600.0\nother_units = "drop"')
 
 
@@ -51,9 +58,8 @@ class TestTable:
     def test_has_a_row_for_each_visit(self, tmp_path: Path) -> None:
         again = "INSERT INTO visit_occurrence VALUES (100, 1, 40, '2020-01-12'), (101, 1, 40, '2019-12-31')"
         bleed = "INSERT INTO condition_occurrence VALUES (100, 1, 20, '2020-01-12', 100)"
-        visits = '[visits]\nconcepts = [40]\nwindow = [0, 90]\nmost_visits = 3\n[[features]]\nname = "sex"'
         each = ('window = [1, 90]\nsummary = "any"', 'summary = "each visit"')
-        study = omop_study(each, ('[[features]]\nname = "sex"', visits))
+        study = omop_study(each, VISITS)
         columns = table(study, omop_database(tmp_path / "cdm.duckdb", again, bleed, persons=3))
         assert columns["person_id"] == ["0", "1", "1", "2"]
         assert columns["day"] == ["0", "0", "10", "0"]
@@ -190,11 +196,68 @@ class TestRefusal:
                 "UPDATE measurement SET unit_concept_id = 51 WHERE person_id < 7",
                 r"units that the study does not list, by unit concept: 51 \(mmol/L\): 7; add each unit",
             ),
+            (
+                "UPDATE measurement SET measurement_date = 'infinity' WHERE person_id < 2",
+                "table 'measurement': rows with an infinite measurement_date: 2; write the day",
+            ),
+            (
+                "UPDATE observation_period SET observation_period_end_date = 'infinity' WHERE person_id = 2",
+                "rows with an infinite observation_period_end_date: 1; write the day, or the last day on which",
+            ),
         ],
     )
     def test_a_database_that_does_not_fit_is_named(self, tmp_path: Path, statement: str, cause: str) -> None:
         with pytest.raises(DataError, match=cause):
             table(omop_study(), omop_database(tmp_path / "cdm.duckdb", statement))
+
+    @pytest.mark.parametrize("value", ["'NaN'", "'Infinity'", "'-Infinity'", "1e308"])
+    @pytest.mark.parametrize("kind", ["first", "last", "mean", "each visit", "observation"])
+    def test_a_number_that_is_not_finite_is_named(self, tmp_path: Path, kind: str, value: str) -> None:
+        # Databases order NaN above all numbers: it would count as the upper bound.
+        summaries = ("first", "last", "mean")
+        changes = [('summary = "last"', f'summary = "{kind}"')] if kind in summaries else []
+        name = "observation" if kind == "observation" else "measurement"
+        if kind == "each visit":
+            changes = [('window = [-365, 0]\nsummary = "last"', 'summary = "each visit"'), VISITS]
+        statements = (
+            "INSERT INTO observation SELECT * FROM measurement",
+            f"ALTER TABLE {name} ALTER value_as_number TYPE DOUBLE",
+            f"UPDATE {name} SET value_as_number = {value} WHERE person_id = 1",
+        )
+        study = omop_study(("measurement", name), ("50 = 1.0", "50 = 18.0"), *changes)
+        with pytest.raises(DataError, match=r"'glucose': numbers .* infinite, or beyond .* 1e\+290: 1; correct these"):
+            table(study, omop_database(tmp_path / "cdm.duckdb", *statements, persons=4))
+
+    @pytest.mark.slow
+    def test_postgresql_names_them_too(self, tmp_path: Path) -> None:
+        psycopg: Any = pytest.importorskip("psycopg")
+        omop_database(tmp_path / "cdm.duckdb", persons=4)
+        with postgres() as url:
+            copy_to_postgres(tmp_path / "cdm.duckdb", url)
+            for value, cause in (
+                ("value_as_number = 'NaN'", "'glucose': numbers that are NaN"),
+                ("value_as_number = '-Infinity'", "'glucose': numbers that are NaN"),
+                ("value_as_number = 1e308", "'glucose': numbers that are NaN"),
+                ("value_as_number = 1e400", "'glucose': a value_as_number is no number of double precision"),
+                ("measurement_date = 'infinity'", "'measurement': rows with an infinite measurement_date"),
+            ):
+                with psycopg.connect(url) as connection:
+                    connection.execute(f"UPDATE cdm.measurement SET {value} WHERE person_id = 1")
+                with pytest.raises(DataError, match=cause):
+                    table(omop_study(), Reading(database=url, schemas="cdm, vocabulary"))
+
+    def test_numbers_that_are_not_read_may_be_anything(self, tmp_path: Path) -> None:
+        double = "ALTER TABLE measurement ALTER value_as_number TYPE DOUBLE"
+        other = "UPDATE measurement SET value_as_number = 'NaN', unit_concept_id = 51 WHERE person_id = 1"
+        early = "UPDATE measurement SET value_as_number = 'NaN', measurement_date = '2001-01-01' WHERE person_id = 2"
+        columns = table(omop_study(DROP), omop_database(tmp_path / "cdm.duckdb", double, other, early, persons=4))
+        assert columns["glucose"] == ["100", "", "", "103"]
+
+    def test_units_outside_of_the_visits_are_not_read(self, tmp_path: Path) -> None:
+        other = "UPDATE measurement SET unit_concept_id = 51, visit_occurrence_id = NULL WHERE person_id = 1"
+        study = omop_study(('window = [-365, 0]\nsummary = "last"', 'summary = "each visit"'), VISITS)
+        columns = table(study, omop_database(tmp_path / "cdm.duckdb", other, persons=3))
+        assert columns["glucose"] == ["100", "", "102"]
 
     def test_no_error_quotes_a_cell(self, tmp_path: Path) -> None:
         reading = omop_database(
@@ -202,7 +265,7 @@ class TestRefusal:
             "ALTER TABLE measurement ALTER value_as_number TYPE VARCHAR",
             "UPDATE measurement SET value_as_number = 'secret 7' WHERE person_id = 3",
         )
-        with pytest.raises(DataError, match="the query fails") as caught:
+        with pytest.raises(DataError, match=r"feature 'glucose': a value_as_number is no number") as caught:
             table(omop_study(), reading)
         assert "secret" not in str(caught.value)
 

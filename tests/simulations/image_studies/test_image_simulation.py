@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.errors import DataError
+from common.errors import DataError, StudyError
 from common.evaluation.attacks.images import IMAGE_ATTACKS
 from common.images.png import pixels_of_png
-from common.inference.datasets import facts_of, read_datasets, write_datasets
+from common.inference.datasets import DATASETS, facts_of, read_datasets, write_datasets
 from common.model import MODEL, load_model, load_public
 from common.release import draw_images
 from simulations.federation.prepare import prepare
@@ -68,6 +68,26 @@ class TestRun:
         _, _, tables = read_datasets(tmp_path)
         scores = [table["film: score 1"] for table in tables]
         assert all(np.std(values) > 0 for values in scores)  # those of the images, not mid-gray for all
+
+    @pytest.mark.parametrize("change", ["replaced", "removed", "added", "not listed"])
+    def test_changed_images_of_tables_are_refused(self, run: Path, tmp_path: Path, change: str) -> None:
+        public = load_public(run / MODEL)
+        list(write_datasets(public, facts_of(public, 2, 4, 1), tmp_path))
+        first, second, *_ = sorted(tmp_path.glob("images/002/*.png"))
+        match change:
+            case "replaced":
+                first.write_bytes(second.read_bytes())
+            case "removed":
+                first.unlink()
+            case "added":
+                (first.parent / "more.png").write_bytes(first.read_bytes())
+            case _:
+                facts = json.loads((tmp_path / DATASETS).read_text())
+                del facts["files"]["images/002"]
+                (tmp_path / DATASETS).write_text(json.dumps(facts))
+        words = "does not list 2 tables" if change == "not listed" else "images in .*002' are missing, or were changed"
+        with pytest.raises(StudyError, match=words):
+            list(read_datasets(tmp_path)[2])
 
     def test_hospitals_are_charged_what_the_study_allows(self, run: Path) -> None:
         record = json.loads((run / "run.json").read_text())
