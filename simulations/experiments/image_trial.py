@@ -1,10 +1,11 @@
 """Measure images that a federation of four hospitals releases: `python -m simulations.experiments.image_trial`.
 
-Whole simulated runs with shared noise, trained on all patients; the test images are others. For each study, epsilon and
-seed it prints AUROC (accuracy for the digits) of a logistic regression and of a small convolutional network that are
-trained on synthetic images, the Frechet distance between synthetic and training images in 64 features of a network that
-was trained on real ones (for real images, that of the test images), and the processor seconds of the run. FEDSYNTH_DATA
-names the folder of the chest films.
+Whole simulated runs with shared noise, trained on all patients; the test images are others. With `--central` one
+hospital has all images and adds noise of its own: the difference is what federating them costs. For each study, epsilon
+and seed it prints AUROC (accuracy for the digits) of a logistic regression and of a small convolutional network that
+are trained on synthetic images, the Frechet distance between synthetic and training images in 64 features of a network
+that was trained on real ones (for real images, that of the test images), and the processor seconds of the run.
+FEDSYNTH_DATA names the folder of the chest films.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from common.arrays import Floats, Integers
 from common.evaluation.images.frechet import frechet_distance
 from common.evaluation.statistics.images import LabeledImages
 from common.images.cells import pixels_of
-from common.model import MODEL, load_model, release_seed
+from common.model import MODEL, Model, load_model, release_seed
 from common.release import draw_images
 from simulations.federation.prepare import prepare
 from simulations.federation.run import Options, simulate
@@ -84,14 +85,29 @@ def score(logits: Floats, labels: Integers) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-def measured(synthetic: LabeledImages, real: LabeledImages, test: LabeledImages, classes: int) -> list[float]:
-    """Return scores of logistic regression and network, and the Frechet distance."""
-    logistic = LogisticRegression(max_iter=300).fit(synthetic.values, synthetic.labels)
-    logits = np.log(logistic.predict_proba(test.values) + 1e-12)
-    convolutional = score(outputs(trained(synthetic, classes, 0), test), test.labels)
-    features = trained(real, classes, 7)[:-1]
-    distance = frechet_distance(outputs(features, synthetic), outputs(features, real))
-    return [score(logits, test.labels), convolutional, distance]
+class Yardstick:
+    """Measures images against real ones.
+
+    Args:
+        real: those that synthetic images stand for.
+        test: others, on which classifiers are tested.
+    """
+
+    def __init__(self, real: LabeledImages, test: LabeledImages) -> None:
+        self._test, self._classes = test, int(real.labels.max()) + 1
+        self._network = trained(real, self._classes, 7)[:-1]
+        self._real = outputs(self._network, real)
+
+    def distance(self, images: LabeledImages) -> float:
+        """Return the Frechet distance to the real images."""
+        return frechet_distance(outputs(self._network, images), self._real)
+
+    def measured(self, images: LabeledImages) -> list[float]:
+        """Return scores of logistic regression and network that are trained on these images, and their distance."""
+        logistic = LogisticRegression(max_iter=300).fit(images.values, images.labels)
+        logits = np.log(logistic.predict_proba(self._test.values) + 1e-12)
+        convolutional = score(outputs(trained(images, self._classes, 0), self._test), self._test.labels)
+        return [score(logits, self._test.labels), convolutional, self.distance(images)]
 
 
 def images_of(tables: Sequence[pd.DataFrame], columns: tuple[str, str], labels: Sequence[str]) -> LabeledImages:
@@ -109,28 +125,48 @@ def images_of(tables: Sequence[pd.DataFrame], columns: tuple[str, str], labels: 
     return LabeledImages(pixels, np.array([list(labels).index(label) for label in table[columns[0]]]))
 
 
-def released(name: str, tables: dict[str, pd.DataFrame], epsilon: float, seed: int) -> tuple[LabeledImages, float]:
-    """Return the images that a simulated run releases, and its processor seconds.
+def trained_run(name: str, tables: dict[str, pd.DataFrame], epsilon: float, seed: int) -> Model:
+    """Return the model of a simulated run.
 
     Args:
         name: of the built-in study.
-        tables: of its hospitals; nobody is held out.
+        tables: of its hospitals; nobody is held out. One hospital alone adds noise of its own.
         epsilon: of every hospital.
         seed: of the study, and of the noise.
     """
-    started = time.process_time()
-    study = image_study(name).amended(
-        study={"seed": seed}, privacy={"epsilon": epsilon}, evaluation={"holdout_fraction": 0.0}
-    )
+    privacy = {"epsilon": epsilon, "noise": "distributed" if len(tables) > 1 else "local"}
+    study = image_study(name).amended(study={"seed": seed}, privacy=privacy, evaluation={"holdout_fraction": 0.0})
     with TemporaryDirectory() as folder:
         simulate(prepare(study, tables), Path(folder) / "run", Options(with_report=False))
-        model = load_model(Path(folder) / "run" / MODEL)
+        return load_model(Path(folder) / "run" / MODEL)
+
+
+def drawn(model: Model) -> LabeledImages:
+    """Return the images that a run releases, one for each row of its table."""
     frame = model.sample(model.default_rows(), release_seed(model.study))
-    drawn = draw_images(model, frame, release_seed(model.study))
-    assert drawn is not None, "a study of images"
+    images = draw_images(model, frame, release_seed(model.study))
+    assert images is not None, "a study of images"
+    target = model.study.table[model.study.evaluation.target]
+    return LabeledImages(images.pixels, np.array([target.labels.index(label) for label in frame[target.name]]))
+
+
+def image_tables_of(name: str) -> tuple[dict[str, pd.DataFrame], LabeledImages, LabeledImages]:
+    """Return the hospitals' tables, all their images, and other images to test on.
+
+    Args:
+        name: of the built-in study.
+    """
+    study = image_study(name)
     target = study.table[study.evaluation.target]
-    labels = np.array([target.labels.index(label) for label in frame[target.name]])
-    return LabeledImages(drawn.pixels, labels), time.process_time() - started
+    columns = (target.name, study.images[0].name)
+    if name == CHEST_FILMS:
+        tables, test = film_tables(), LabeledImages(*chest_films("test"))
+    else:  # the last fifth of every hospital is the test set
+        tables = digit_tables()
+        cut = {name: 4 * len(table) // 5 for name, table in tables.items()}
+        test = images_of([table[cut[name] :] for name, table in tables.items()], columns, target.labels)
+        tables = {name: table[: cut[name]].reset_index(drop=True) for name, table in tables.items()}
+    return tables, images_of(list(tables.values()), columns, target.labels), test
 
 
 def main() -> None:
@@ -139,34 +175,29 @@ def main() -> None:
     parser.add_argument("--study", choices=[DIGITS, CHEST_FILMS], default=CHEST_FILMS)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[3.0, 1.0])
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--central", action="store_true", help="one hospital has all images")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    study = image_study(options.study)
-    target, column = study.table[study.evaluation.target], study.images[0]
-    columns = (target.name, column.name)
-    if options.study == CHEST_FILMS:
-        tables, test = film_tables(), LabeledImages(*chest_films("test"))
-    else:  # the last fifth of every hospital is the test set
-        tables = digit_tables()
-        cut = {name: 4 * len(table) // 5 for name, table in tables.items()}
-        test = images_of([table[cut[name] :] for name, table in tables.items()], columns, target.labels)
-        tables = {name: table[: cut[name]].reset_index(drop=True) for name, table in tables.items()}
-    real = images_of(list(tables.values()), columns, target.labels)
+    tables, real, test = image_tables_of(options.study)
+    if options.central:
+        tables = {"all": pd.concat(tables.values(), ignore_index=True)}
+    yardstick = Yardstick(real, test)
     sys.stdout.write("study        epsilon seed  logistic  network  Frechet  seconds\n")
-    classes = len(target.labels)
-    distance = measured(test, real, test, classes)[2]
-    sys.stdout.write(
-        f"{options.study:12} real       -  {_line([*measured(real, real, test, classes)[:2], distance], 0)}\n"
-    )
+    values = [*yardstick.measured(real)[:2], yardstick.distance(test)]
+    sys.stdout.write(f"{options.study:12} real       -  {line(values, 0)}\n")
+    sys.stdout.flush()
     for epsilon in options.epsilon:
         for seed in options.seed:
-            synthetic, seconds = released(options.study, tables, epsilon, seed)
-            values = measured(synthetic, real, test, classes)
-            sys.stdout.write(f"{options.study:12} {epsilon:7g} {seed:4}  {_line(values, seconds)}\n")
+            started = time.process_time()
+            synthetic = drawn(trained_run(options.study, tables, epsilon, seed))
+            seconds = time.process_time() - started
+            values = yardstick.measured(synthetic)
+            sys.stdout.write(f"{options.study:12} {epsilon:7g} {seed:4}  {line(values, seconds)}\n")
             sys.stdout.flush()
 
 
-def _line(values: Sequence[float], seconds: float) -> str:
+def line(values: Sequence[float], seconds: float) -> str:
+    """Return three measures and processor seconds as columns."""
     return f"{values[0]:8.3f}  {values[1]:7.3f}  {values[2]:7.2f}  {seconds:7.1f}"
 
 
