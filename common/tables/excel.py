@@ -18,6 +18,7 @@ from common.tables.extras import load
 from common.tables.parts import Part, PlainCells, chunks, indices_of
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
+from common.tables.strict_workbook import is_strict, load_strict
 
 MOST_ROWS = 2**20
 """Most rows of a sheet, the header among them."""
@@ -83,7 +84,10 @@ def _workbook_parts(
     openpyxl: Any, file: BinaryIO, columns: Sequence[str] | None, rows: int, reading: Reading
 ) -> Iterator[Part]:
     try:
-        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        if is_strict(file):
+            workbook = load_strict(openpyxl, file)
+        else:
+            workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
     except (zipfile.BadZipFile, KeyError, openpyxl.utils.exceptions.InvalidFileException):
         raise DataError("it is not an Excel workbook (.xlsx); save it as one, without a password") from None
     try:

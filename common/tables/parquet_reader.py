@@ -24,8 +24,15 @@ from common.tables.raw import as_text, refuse_repeated
 FIRST_YEAR, LAST_YEAR = 1, 9999
 """Years that a date may have; text of other years cannot be read back as a date."""
 
-MOST_UNPACKED, MOST_RATIO = 2**24, 1000
-"""A file is refused whose cells, or their bytes, are more than the first number and than this multiple of its bytes."""
+MOST_CELLS, MOST_AT_ONCE, MOST_CHARACTERS, MOST_RATIO = 2**28, 2**28, 2**32, 1000
+"""Most cells of a file, most bytes of a row group or characters of a part, and most characters of a file.
+
+Each holds where it is more than `MOST_RATIO` times the bytes of the file. The second bounds memory, the others time: an
+honest table of little entropy, such as a million rows of rare findings, has few bytes however many cells it has.
+"""
+
+PART_CELLS = 2**24
+"""Most cells of a part, which has fewer rows where there are many columns: each takes 8 bytes."""
 
 
 def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
@@ -46,14 +53,17 @@ def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: 
     packed = _size(source)
     with pq.ParquetFile(source, metadata=footer, read_dictionary=texts) as file:
         refuse_repeated(schema.names)
-        _refuse_bomb(_declared_size(file.metadata), packed)
+        _refuse_bomb_of_cells(file.metadata, packed)
         wanted = chosen(schema.names, columns)
         empty = [pa.RecordBatch.from_pylist([], schema=file.schema_arrow)] if file.metadata.num_rows == 0 else []
         before = unpacked = 0
+        rows = min(rows, max(1, PART_CELLS // max(1, len(wanted))))
         for batch in chain(empty, file.iter_batches(rows, columns=wanted, use_threads=False)):
             part = Part(batch.num_rows, {name: _column(name, batch.column(name), before) for name in wanted})
-            unpacked += sum(_characters(cells) for cells in part.columns.values())
-            _refuse_bomb(unpacked, packed)
+            characters = sum(_characters(cells) for cells in part.columns.values())
+            unpacked += characters
+            _refuse_bomb(characters, MOST_AT_ONCE, packed)
+            _refuse_bomb(unpacked, MOST_CHARACTERS, packed)
             yield part
             before += batch.num_rows
 
@@ -63,10 +73,16 @@ def _size(source: Path | BinaryIO) -> int:
     return source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
 
 
-def _declared_size(metadata: pq.FileMetaData) -> int:
-    """Return how many cells a file has, or how many bytes they are, by its footer, whichever is more."""
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    return int(max(metadata.num_rows * metadata.num_columns, sum(group.total_byte_size for group in groups)))
+def _refuse_bomb_of_cells(metadata: pq.FileMetaData, packed: int) -> None:
+    """Raise `DataError` for a file that has too many cells for its bytes, or too many bytes in one row group.
+
+    Args:
+        metadata: the footer of the file.
+        packed: bytes of the file.
+    """
+    _refuse_bomb(metadata.num_rows * metadata.num_columns, MOST_CELLS, packed)
+    for index in range(metadata.num_row_groups):
+        _refuse_bomb(metadata.row_group(index).total_byte_size, MOST_AT_ONCE, packed)
 
 
 def _characters(cells: Cells) -> int:
@@ -77,12 +93,18 @@ def _characters(cells: Cells) -> int:
     return int(counts @ np.fromiter(map(len, cells.texts), np.int64, len(cells.texts)))
 
 
-def _refuse_bomb(unpacked: int, packed: int) -> None:
-    """Raise `DataError` for a file that unpacks to far more than its own bytes."""
-    if unpacked > max(MOST_UNPACKED, MOST_RATIO * packed):
+def _refuse_bomb(unpacked: int, most: int, packed: int) -> None:
+    """Raise `DataError` for a file that unpacks to more than a limit and far more than its own bytes.
+
+    Args:
+        unpacked: cells, bytes or characters.
+        most: most of them where they are more than `MOST_RATIO` times the bytes of the file.
+        packed: bytes of the file.
+    """
+    if unpacked > max(most, MOST_RATIO * packed):
         raise DataError(
-            f"it unpacks to more than {MOST_UNPACKED} cells or bytes, and more than {MOST_RATIO} times the size of the "
-            "file; export the table again, or as CSV"
+            f"it unpacks to more than {most} cells or bytes, and more than {MOST_RATIO} times the size of the file; "
+            "export the table again, or as CSV"
         )
 
 

@@ -192,7 +192,7 @@ def summarize(result: Result) -> None:
         exchanged = [phase[name] for phase in traffic.values() if name in phase]
         spent = "[red]infinite[/]" if facts["epsilon"] is None else f"{facts['epsilon']:.3f}"
         table.add_row(
-            name,
+            escape(facts["called"]),
             str(facts["declared_rows"]),
             spent,
             f"{facts['delta']:g}",

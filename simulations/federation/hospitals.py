@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from importlib import resources
@@ -40,7 +40,10 @@ LATIN = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ
 """Base of Latin letters that Unicode does not take apart."""
 
 Tables = dict[str, pd.DataFrame]
-"""Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers."""
+"""Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers; see `called`."""
+
+CALLED = "hospital"
+"""Attribute of a hospital's raw table: its name as people write it, for messages and reports."""
 
 MAPPING_SUFFIX = ".toml"
 """End of the name of a hospital's mapping in a folder of tables."""
@@ -116,7 +119,7 @@ def hospitals_from_directory(
     tables: Tables = {}
     for slug, path in table_files(folder).items():
         source = open_source(path, mapping_of(path), reading=reading)
-        tables[slug] = join(list(source.parts()))
+        tables[slug] = _named(join(list(source.parts())), _stem(path))
         refuse_empty(tables[slug], path.name)
         if notices is not None:
             notices += [f"{path.name}: {text}" for text in source.notices()]
@@ -142,25 +145,19 @@ def table_files(folder: Path) -> dict[str, Path]:
         raise DataError(
             f"'{folder}' is one table in parts; put it into a folder of hospitals, or write its parts to one file"
         )
-    files: dict[str, Path] = {}
-    mappings = []
+    tables, mappings = [], []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or (path.is_dir() and not is_table(path)):
             continue
-        suffix = suffix_of(path)
         if path.suffix == MAPPING_SUFFIX:
             mappings.append(path)
-            continue
-        if suffix is None:
+        elif suffix_of(path) is None:
             raise DataError(
                 f"'{path}' is not a table that can be read; save it as {known_suffixes()}, or move it elsewhere"
             )
-        slug = slugify(path.name[: -len(suffix)])
-        if not slug:
-            raise DataError(f"'{path}' gives no hospital name; use Latin letters or digits in the file's name")
-        if slug in files:
-            raise DataError(f"'{files[slug]}' and '{path}' are both hospital '{slug}'; rename or remove one")
-        files[slug] = path
+        else:
+            tables.append(path)
+    files = _by_slug(tables)
     used = {mapping_of(path) for path in files.values()}
     for path in mappings:
         if path not in used:
@@ -181,17 +178,40 @@ def hospitals_from_column(raw: pd.DataFrame, column: str) -> Tables:
     sites = raw[column]
     if blank := sum(map(is_missing, sites)):
         raise DataError(f"site column '{column}' is blank in {count_rows(blank)}; fill in or drop these rows")
-    slugs = each(sites, slugify)
-    labels = set(sites)
-    if "" in slugs:
+    labels = sorted(set(sites))
+    slug_of = slugs_of(labels)
+    if "" in slug_of.values():
         raise DataError(f"site column '{column}' holds a value without Latin letters or digits; rename that hospital")
-    if len(set(slugs)) < len(labels):
+    if len(set(slug_of.values())) < len(labels):
         raise DataError(
             f"site column '{column}' holds values that differ in case or punctuation only; write each hospital one way"
         )
     without_column = raw.drop(columns=column)
-    chosen = np.array(slugs, dtype=object)
-    return {slug: without_column[chosen == slug].reset_index(drop=True) for slug in sorted(set(slugs))}
+    chosen = np.array(each(sites, slug_of.__getitem__), dtype=object)
+    return {
+        slug: _named(without_column[chosen == slug].reset_index(drop=True), label)
+        for slug, label in sorted((slug, label) for label, slug in slug_of.items())
+    }
+
+
+def called(slug: str, raw: pd.DataFrame) -> str:
+    """Return a hospital's name as people write it; its slug where its table has none."""
+    return str(raw.attrs.get(CALLED, slug))
+
+
+def slugs_of(names: Sequence[str]) -> dict[str, str]:
+    """Return the slug of every name. Those of names that differ in accents alone end in digests, as "Süd" and "Sud".
+
+    Names that differ in case or punctuation only have one slug.
+    """
+    slugs = {name: slugify(name) for name in names}
+    spellings: dict[str, set[str]] = {}
+    for name, slug in slugs.items():
+        spellings.setdefault(slug, set()).add(_letters(name))
+    return {
+        name: _with_digest(slug, _letters(name)) if len(spellings[slug]) > 1 and not _letters(name).isascii() else slug
+        for name, slug in slugs.items()
+    }
 
 
 def slugify(name: str) -> str:
@@ -207,5 +227,39 @@ def slugify(name: str) -> str:
     is_whole = not any(mark.isalnum() and not mark.isascii() for mark in letters)
     if not slug or (is_whole and len(slug) <= SLUG_LENGTH):
         return slug
-    digest = blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return _with_digest(slug, folded)
+
+
+def _with_digest(slug: str, text: str) -> str:
+    """Return the slug, which may become shorter, with the digest of a text at its end."""
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     return f"{slug[: SLUG_LENGTH - len(digest) - 1].strip('-')}-{digest}"
+
+
+def _letters(name: str) -> str:
+    """Return letters and digits of a name, in whatever case they are written."""
+    return "".join(mark for mark in unicodedata.normalize("NFC", name).casefold() if mark.isalnum())
+
+
+def _named(raw: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the table with the hospital's name, if a line can show it."""
+    if name.isprintable() and len(name) <= SLUG_LENGTH:
+        raw.attrs[CALLED] = " ".join(name.split())
+    return raw
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(suffix_of(path) or "")]
+
+
+def _by_slug(tables: Sequence[Path]) -> dict[str, Path]:
+    """Return the tables of a folder by their hospitals' slugs. Raises `DataError` for no slug, or one of two tables."""
+    slugs, files = slugs_of([_stem(path) for path in tables]), dict[str, Path]()
+    for path in tables:
+        slug = slugs[_stem(path)]
+        if not slug:
+            raise DataError(f"'{path}' gives no hospital name; use Latin letters or digits in the file's name")
+        if slug in files:
+            raise DataError(f"'{files[slug]}' and '{path}' are both hospital '{slug}'; rename or remove one")
+        files[slug] = path
+    return files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from common.study.sections import HospitalFacts
 from common.study.study import Study
 from common.tables.conforming import conform
 from common.tables.visits import check_records, patients_in
-from simulations.federation.hospitals import Tables
+from simulations.federation.hospitals import Tables, called
 from simulations.federation.patient_unit import patient_column_of
 
 SmallHospitals = Literal["merge", "drop"]
@@ -39,6 +39,11 @@ class Prepared:
     tables: Tables
     patient_column: str | None
     notices: tuple[str, ...]
+
+    @property
+    def called(self) -> dict[str, str]:
+        """Names of the hospitals as people write them, by their names in the study."""
+        return {name: called(name, raw) for name, raw in self.tables.items()}
 
 
 def prepare(
@@ -78,7 +83,7 @@ def prepare(
     if patient_column is not None and not study.has_visits:
         study = study.amended(privacy={"unit": "patient"})
     declared = _declare(study, patients, redeclare=redeclare)
-    _refuse_large_holdout(declared)
+    _refuse_large_holdout(declared, tables)
     return Prepared(declared, tables, patient_column, tuple(notices))
 
 
@@ -87,13 +92,13 @@ def _check_tables(study: Study, tables: Tables, patients: Mapping[str, int], pat
     notices, problems = list[str](), []
     for name, raw in tables.items():
         try:
-            notices += check_records(raw, study, name=name, patient_column=patient_column)
+            notices += check_records(raw, study, name=called(name, raw), patient_column=patient_column)
         except DataError as problem:
             problems.append(str(problem))
             continue
         if patients[name] < MIN_ROWS:
             problems.append(
-                f"hospital '{name}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}"
+                f"hospital '{called(name, raw)}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}"
             )
     if problems:
         raise DataError("\n".join(problems))
@@ -113,14 +118,14 @@ def _refuse_too_few(patients: int) -> None:
         )
 
 
-def _refuse_large_holdout(study: Study) -> None:
+def _refuse_large_holdout(study: Study, tables: Tables) -> None:
     """Refuse a study whose holdout leaves a hospital fewer than `LEAST_TRAINED` patients to train on."""
     for hospital in study.hospitals:
         trained = study.training_rows(hospital)
         if trained < LEAST_TRAINED and study.evaluation.holdout_fraction:
             raise StudyError(
-                f"--holdout-fraction {study.evaluation.holdout_fraction:g} leaves hospital '{hospital.name}' {trained} "
-                f"of {hospital.declared_rows} declared patients to train on, below {LEAST_TRAINED}; hold out a smaller "
+                f"--holdout-fraction {study.evaluation.holdout_fraction:g} leaves hospital "
+                f"'{called(hospital.name, tables[hospital.name])}' {trained} of {hospital.declared_rows} declared patients to train on, below {LEAST_TRAINED}; hold out a smaller "
                 "fraction"
             )
 
@@ -155,10 +160,18 @@ def _without_small(tables: Tables, patients: Mapping[str, int], how: SmallHospit
     if not small:
         return tables, []
     if how == "drop":
-        return kept, [f"{len(small)} hospitals with fewer than {MIN_ROWS} patients are left out: {', '.join(small)}"]
+        return kept, [
+            f"{len(small)} hospitals with fewer than {MIN_ROWS} patients are left out: {_listed(small, tables)}"
+        ]
     merged, others = list(small), sorted(kept, key=lambda name: patients[name])
     while others and sum(patients[name] for name in merged) < MIN_ROWS:
         merged.append(others.pop(0))
         kept.pop(merged[-1])
     kept[MERGED] = pd.concat([tables[name] for name in merged], ignore_index=True).fillna("")
-    return dict(sorted(kept.items())), [f"hospitals are merged into '{MERGED}': {', '.join(merged)}"]
+    kept[MERGED].attrs.clear()  # it has the name of none of them
+    return dict(sorted(kept.items())), [f"hospitals are merged into '{MERGED}': {_listed(merged, tables)}"]
+
+
+def _listed(names: Sequence[str], tables: Tables) -> str:
+    """Return hospitals as people write them, in words."""
+    return ", ".join(called(name, tables[name]) for name in names)

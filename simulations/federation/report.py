@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class FinishedRun:
         shards: the records of each hospital.
         ledgers: ledger of each hospital.
         run_folder: what the coordinator wrote.
+        called: name of each hospital as people write it.
     """
 
     study: Study
@@ -68,6 +69,7 @@ class FinishedRun:
     shards: Shards
     ledgers: Mapping[str, History]
     run_folder: RunFolder
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +93,8 @@ def complete(finished: FinishedRun, *, started: float, with_report: bool = True,
     study, run_folder = finished.study, finished.run_folder
     record: dict[str, Any] = json.loads((run_folder.path / "run.json").read_text(encoding="utf-8"))
     record["hospitals"] = {
-        name: charges_of(study, finished.plan, name, ledger, record["run_id"])
+        name: {"called": finished.called.get(name, name)}
+        | charges_of(study, finished.plan, name, ledger, record["run_id"])
         for name, ledger in finished.ledgers.items()
     }
     out = run_folder.path
@@ -165,7 +168,8 @@ def _measure(
     study = model.study
     charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
     opened = {name: open_shard() for name, open_shard in shards.items()}
-    parts = {name: (shard.training, shard.holdout) for name, shard in opened.items()}
+    called = {name: facts.get("called", name) for name, facts in record["hospitals"].items()}
+    parts = {called.get(name, name): (shard.training, shard.holdout) for name, shard in opened.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     if study.has_visits:
         return _measure_visits(model, out, train, holdout)
@@ -250,7 +254,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunSummary:
     traffic, choice = record["traffic"], choose(study)
     hospitals = tuple(
         HospitalRun(
-            name=name,
+            name=facts.get("called", name),
             declared_rows=facts["declared_rows"],
             epsilon=facts["epsilon"],
             delta=facts["delta"],

@@ -112,7 +112,7 @@ def simulate(
             _record_failure(study, words(ended), run_folder, emit)
             raise ended from None
         ledgers = {name: hospital.ledger for name, hospital in hospitals.items()}
-        finished = FinishedRun(study, plan, shards, ledgers, run_folder)
+        finished = FinishedRun(study, plan, shards, ledgers, run_folder, prepared.called)
         with release_is_whole(out):
             return complete(finished, started=started, with_report=options.with_report, emit=emit)
 

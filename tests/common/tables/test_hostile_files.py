@@ -162,7 +162,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
 def test_a_strange_file_is_refused_without_a_cell(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_reader, "MOST_CHARACTERS", 4096)
     monkeypatch.setattr(excel, "MOST_ROWS", 4096)
-    monkeypatch.setattr(parquet_reader, "MOST_UNPACKED", 2**18)
+    for limit in ("MOST_CELLS", "MOST_AT_ONCE"):
+        monkeypatch.setattr(parquet_reader, limit, 2**18)
     monkeypatch.setattr(parquet_reader, "MOST_RATIO", 100)
     file, content, message = FILES[name]
     (tmp_path / file).write_bytes(content())

@@ -13,6 +13,7 @@ from common.tables.checking import check_table
 from simulations.federation.hospitals import (
     built_in_hospitals,
     built_in_study,
+    called,
     hospitals_from_column,
     hospitals_from_directory,
     slugify,
@@ -155,3 +156,38 @@ def test_a_slug_is_lower_case_with_hyphens(name: str, slug: str) -> None:
 )
 def test_a_declared_figure_has_two_significant_digits(rows: int, figure: int) -> None:
     assert rounded(rows) == figure
+
+
+class TestNames:
+    def test_called_as_the_people_write_them(self) -> None:
+        raw = pd.DataFrame({"ward": ["Süd", "Nord 1", "Süd"], "age": ["1", "2", "3"]})
+        tables = hospitals_from_column(raw, "ward")
+        assert {slug: called(slug, table) for slug, table in tables.items()} == {"nord-1": "Nord 1", "sud": "Süd"}
+        assert tables["sud"]["age"].tolist() == ["1", "3"]
+
+    def test_that_differ_in_accents_are_two_hospitals(self, tmp_path: Path) -> None:
+        raw = pd.DataFrame({"ward": ["Süd", "Sud", "Sûd"], "age": ["1", "2", "3"]})
+        tables = hospitals_from_column(raw, "ward")
+        assert {called(slug, table): table["age"].tolist() for slug, table in tables.items()} == {
+            "Süd": ["1"],
+            "Sud": ["2"],
+            "Sûd": ["3"],
+        }
+        assert "sud" in tables
+        for name in ("Süd", "Sud"):
+            (tmp_path / f"{name}.csv").write_text(f"ward\n{name}\n")
+        folder = hospitals_from_directory(tmp_path)
+        assert {called(slug, table): table["ward"].tolist() for slug, table in folder.items()} == {
+            "Süd": ["Süd"],
+            "Sud": ["Sud"],
+        }
+
+    @pytest.mark.parametrize("other", ["SÜD", "Süd."])
+    def test_that_differ_in_case_or_punctuation_are_refused(self, other: str) -> None:
+        raw = pd.DataFrame({"ward": ["Süd", other, "Sud"], "age": ["1", "2", "3"]})
+        with pytest.raises(DataError, match="differ in case or punctuation only"):
+            hospitals_from_column(raw, "ward")
+
+    def test_that_no_line_can_show_are_slugs(self) -> None:
+        tables = hospitals_from_column(pd.DataFrame({"ward": ["a\nb", "x" * 65], "age": ["1", "2"]}), "ward")
+        assert [called(slug, table) for slug, table in tables.items()] == list(tables)
