@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import tomli_w
 
@@ -65,6 +66,10 @@ class NamedColumns:
         return {column: f"it names the {role}" for column, role in named.items() if column is not None}
 
 
+FEWEST_COLUMNS = 2
+"""Fewest columns of a study."""
+
+
 @dataclass(frozen=True, slots=True)
 class DraftedStudy:
     """A study that was drafted from a table.
@@ -109,7 +114,8 @@ def draft_study(
     raw, unnamed = with_usable_names(raw)
     check_roles(raw, named)
     markers = markers_of([raw[column].tolist() for column in raw.columns])
-    rows, notices = _rows_to_read(raw, has_target(raw[named.target].tolist(), markers), named)
+    raw, notices = _without_headers(raw)
+    rows, of_rows = _rows_to_read(raw, has_target(raw[named.target].tolist(), markers), named)
     evidences = {
         column: ColumnEvidence(rows[column].tolist(), column == named.target, with_multiples, column, markers)
         for column in rows.columns
@@ -117,7 +123,8 @@ def draft_study(
     }
     columns, without, of_columns = draft_columns(evidences, named.kinds)
     left_out = named.not_drafted | without
-    notices += [*unnamed, *notices_of_left_out(left_out), *of_columns]
+    notices += [*of_rows, *unnamed, *notices_of_left_out(left_out), *of_columns]
+    _refuse_few(len(columns), without)
     if has_decimal_comma:
         columns = [marked(entry) if entry.get("decimals") else entry for entry in columns]
         notices.append("numbers are written with a decimal comma, as in the table; without decimal, points are written")
@@ -127,6 +134,31 @@ def draft_study(
     privacy = {"noise": "distributed" if sites >= SHARING else "local", "unit": _unit(named)}
     study = study_of(name, {"columns": columns}, privacy | {"delta": patient_delta(len(rows))}, named.target)
     return DraftedStudy(study, tuple(notices), left_out)
+
+
+def _without_headers(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table without rows that repeat its header, as where files were put together, and a notice of them."""
+    marks = str.maketrans("", "", "\ufeff")
+    is_header = np.logical_and.reduce(
+        [[cell.translate(marks) == name for cell in raw[name]] for name in raw.columns], dtype=bool
+    )
+    if raw.shape[1] < FEWEST_COLUMNS or not is_header.any():
+        return raw, []
+    repeated = count_rows(int(is_header.sum()))
+    return raw[~is_header].reset_index(drop=True), [
+        f"the header stands again in {repeated}, which the draft does not read: remove them from the table"
+    ]
+
+
+def _refuse_few(columns: int, left_out: Mapping[str, str]) -> None:
+    """Raise `StudyError` if a draft keeps too few columns, with the reasons why others are left out."""
+    if columns >= FEWEST_COLUMNS:
+        return
+    reasons = "; ".join(f"'{column}': {reason}" for column, reason in left_out.items()) or "the table has no other"
+    raise StudyError(
+        f"a study needs {FEWEST_COLUMNS} columns, and the draft keeps {columns}: {reasons}; add a column, or name the "
+        "kind of one with --kind COLUMN=KIND"
+    )
 
 
 def study_of(name: str, schema: Mapping[str, Any], privacy: Mapping[str, Any], target: str) -> Study:

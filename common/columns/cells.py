@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -114,19 +115,32 @@ MORE = r"over|above|older|more|up|greater|higher|älter|mehr|darüber|plus|más|
 YEARS = r"years?|yrs?|jahre?|ans?|años?"
 _NUMBER = rf"([+{MINUS}-]?\d[\d.]*(?:[eE][+-]?\d+)?)"
 CENSORED = re.compile(
-    rf"(?:({BELOW})|({ABOVE}))\s*{_NUMBER}"
+    rf"(?:({BELOW})|({ABOVE}))\s*{_NUMBER}(?:\s*(?:{YEARS}))?"
     rf"|{_NUMBER}\s*(?:(?:{YEARS})\s*)?(?:\+|plus|(?:and|or|und|oder|et|ou|y|o|&)\s+(?:{MORE}))",
     re.IGNORECASE,
 )
-"""A number of which only one side is known: "<0.1", "> 89", "90+", "less than 5", "90 and over"."""
+"""A number of which only one side is known: "<0.1", "> 89 years", "90+", "less than 5", "90 and over"."""
 
+ABOUT = r"~|≈|ca\.?|circa|approx(?:\.|imately)?|about|etwa|rund|env(?:\.|iron)"
 FLAGGED = re.compile(rf"{_NUMBER}\s*(?:\*{{1,3}}|!{{1,3}}|↑{{1,2}}|↓{{1,2}}|\[?\(?(?:HH?|LL?|A)\)?\]?)")
 """A number with a laboratory's mark behind it that says whether it is high or low: "12.3 H", "4.1*"."""
 
+ROUGHLY = re.compile(rf"(?:{ABOUT})\s*{_NUMBER}", re.IGNORECASE)
+"""A number that is said to be approximate: "~12", "ca. 12"."""
+
+WIDE = {mark: mark - 0xFEE0 for mark in range(0xFF01, 0xFF5F)}
+"""Wide forms of ASCII, as East Asian keyboards write them."""
+
+COMMA_LIMIT = re.compile(r"(\D*)(0,\d+|\d+,(?:\d{1,2}|\d{4,}))(\D*)")
+"""A limit with a decimal comma; three digits behind another number than 0 may be thousands."""
+
 
 def censored(text: str) -> tuple[int, float] | None:
-    """Return the side and the number of a censored value: -1 for below, 1 for above; None for any other text."""
-    match = CENSORED.fullmatch(text.strip()) if _is_no_number(text) else None
+    """Return the side and the number of a censored value: -1 for below, 1 for above; None for any other text.
+
+    Wide forms of East Asian keyboards, HTML (`&lt;`) and decimal commas are read.
+    """
+    match = CENSORED.fullmatch(_plain(text.strip())) if _is_no_number(text) else None
     if match is None:
         return None
     below, _, limit, edge = match.groups()
@@ -134,10 +148,32 @@ def censored(text: str) -> tuple[int, float] | None:
     return None if math.isnan(number) else (-1 if below else 1, number)
 
 
+def _plain(text: str) -> str:
+    """Return a text with ASCII in place of its wide forms, marks in place of HTML's names, and a decimal point."""
+    plain = html.unescape(text if text.isascii() else text.translate(WIDE))
+    comma = COMMA_LIMIT.fullmatch(plain) if "," in plain else None
+    return plain if comma is None else comma[1] + comma[2].replace(",", ".") + comma[3]
+
+
 def flagged(text: str) -> float:
-    """Return the number before the mark of a laboratory that it is high or low, NaN for any other text."""
-    match = FLAGGED.fullmatch(text.strip()) if _is_no_number(text) else None
+    """Return the number before the mark of a laboratory that it is high or low, or behind a word such as "ca.".
+
+    Any other text gives NaN.
+    """
+    if not _is_no_number(text):
+        return math.nan
+    match = FLAGGED.fullmatch(text.strip()) or ROUGHLY.fullmatch(text.strip())
     return math.nan if match is None else number_of(match[1])
+
+
+def without_unit(text: str, unit: str) -> str:
+    """Return a text without the unit at its end. The Greek letter mu and the micro sign are one."""
+    return text[: len(text) - len(unit)] if one_micro(text).endswith(one_micro(unit)) else text
+
+
+def one_micro(text: str) -> str:
+    """Return a text with the micro sign in place of the Greek letter mu, which looks the same."""
+    return text if text.isascii() else text.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
 
 
 def _is_no_number(text: str) -> bool:

@@ -16,17 +16,47 @@ IMAGE_FILES = re.compile(
 
 FORMS = (
     (
-        re.compile(r"[+-]?[1-9]\d{0,2}(?:[, '\u2019\u00a0\u202f]\d{3})+(?:\.\d+)?"),
+        re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})*(?:\.\d+)?"),
         "its numbers have a mark between thousands: declare it, as in --read thousands=, (docs/inputs.md)",
+    ),
+    (
+        re.compile(r"[+-]?[1-9]\d{0,2}(?:['\u2019]\d{3})*(?:[.,]\d+)?"),
+        "its numbers have a mark between thousands: declare it, as in --read thousands=apostrophe (docs/inputs.md)",
+    ),
+    (
+        re.compile(r"[+-]?[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3})*(?:[.,]\d+)?"),
+        "its numbers have a mark between thousands: declare it, as in --read thousands=blank (docs/inputs.md)",
+    ),
+    (
+        re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})*,\d+"),
+        "its numbers have points between thousands: declare --read thousands=point --read decimal=comma "
+        "(docs/inputs.md)",
+    ),
+    (
+        re.compile(r"[+-]?\d+(?:\.\d+)?|\(\d+(?:\.\d+)?\)|\d+(?:\.\d+)?\s*[-\u2212]"),
+        "its negative numbers are in parentheses or have their sign behind them: write it in front, as in -2.5",
+    ),
+    (
+        re.compile(r"\d{2,3}\s*/\s*\d{2,3}(?:\s*/\s*\d{2,3})?"),
+        "its cells hold several numbers, as in 120/80: make one column of each",
     ),
     (re.compile(r"[$€£¥]\s*\d[\d.,]*"), "its numbers have a currency in front: remove it from the table"),
     (
         re.compile(
-            r"\d{4}-\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]*\s*(?:Z|[+-]\d\d:?\d\d|[AaPp][Mm])?"
+            r"\d{4}-(?:\d\d|UN|UNK|XX)(?:-(?:\d\d|UN|UNK|XX))?|\d{4}-?W\d\d(?:-?[1-7])?|\d{1,2}[./]\d{1,2}[./]\d{4}"
+            r"|\d{1,2}[./]\d{1,2}[./]\d{2,4},? \d{1,2}:\d\d(?::\d\d)?(?:\s*[AaPp]\.?[Mm]\.?)?"
+            r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.,]*\s*(?:Z|[+-]\d\d:?\d\d|[AaPp][Mm])?"
             r"|\d{1,2}:\d\d(?::\d\d)?(?:\s*[AaPp][Mm])?|\d{1,2}\.? [^\W\d_]{3,12}\.? \d{4}"
         ),
         "it holds dates or times in a form that no date_format writes: write them as 2021-12-28 or "
         "2021-12-28 23:58, or map them (docs/harmonize.md)",
+    ),
+    (
+        re.compile(
+            r"-?P(?=[\dT])(?:\d+[YMWD])*(?:T(?:\d+(?:\.\d+)?[HMS])+)?|-?\d+ days?,? (?:\d+:\d\d(?::\d\d)?(?:\.\d+)?)?"
+            r"|\d+:\d\d:\d\d"
+        ),
+        "it holds durations in words or in ISO 8601: write them as numbers of one unit, such as days",
     ),
     (
         IMAGE_FILES,
@@ -35,6 +65,9 @@ FORMS = (
     (BRACKETS, "it holds lists in brackets: write their items with a mark between them, as in a;b"),
 )
 """Forms of cells, and what to do about each."""
+
+DIGITS = re.compile(r"[+-]?\d+(?:\.\d+)?")
+"""A number or a code that is in no form of its own."""
 
 THREE_DECIMALS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
 """A number with three decimals, or with a point between thousands."""
@@ -66,10 +99,14 @@ def draft_images(evidence: ColumnEvidence, most_images: int) -> Draft | None:
 
 
 def unread_form(evidence: ColumnEvidence) -> str | None:
-    """Return why most cells are in a form that no kind reads, and what helps; None for any other column."""
+    """Return why most cells are in a form that no kind reads, and what helps; None for any other column.
+
+    Plain numbers may stand beside such cells: where all cells are numbers, some kind reads them.
+    """
     for form, remedy in FORMS:
-        rows = sum(count for text, count in evidence.texts.items() if form.fullmatch(text))
-        if rows >= MOSTLY * max(1, evidence.present):
+        of_form = [text for text in evidence.texts if form.fullmatch(text)]
+        rows = sum(evidence.texts[text] for text in of_form)
+        if rows >= MOSTLY * max(1, evidence.present) and not all(map(DIGITS.fullmatch, of_form)):
             return remedy
     return None
 

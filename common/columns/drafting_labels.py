@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -74,10 +75,10 @@ def _in_order(texts: Iterable[str]) -> list[str]:
 
 
 def _spellings(texts: Iterable[str]) -> list[str]:
-    """Return a notice about labels that differ only in capitals and blanks."""
+    """Return a notice about labels that differ only in capitals, blanks, and how an accent is stored."""
     same: dict[str, list[str]] = defaultdict(list)
     for text in sorted(texts):
-        same["".join(text.casefold().split())].append(text)
+        same["".join(unicodedata.normalize("NFC", text).casefold().split())].append(text)
     listed = ["'" + "', '".join(group) + "'" for group in same.values() if len(group) > 1]
     if not listed:
         return []

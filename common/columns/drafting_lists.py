@@ -6,7 +6,7 @@ from collections import Counter
 
 from common.columns.cells import count_rows
 from common.columns.drafting import ColumnEvidence, Draft
-from common.columns.drafting_forms import BRACKETS
+from common.columns.drafting_forms import BRACKETS, unread_form
 
 SEPARATORS = (", ", "; ", " | ", "|", ";", ",", " + ", "+")
 """What stands between items, in the order in which a draft tries it."""
@@ -44,6 +44,8 @@ def draft_set(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft | N
         is_forced: whether a person says that the column holds lists.
     """
     if evidence.is_target or evidence.is_mostly_numeric or any(map(BRACKETS.fullmatch, evidence.texts)):
+        return None
+    if not is_forced and unread_form(evidence) is not None:
         return None
     for separator in SEPARATORS:
         several = sum(count for text, count in evidence.texts.items() if separator in text)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from common.arrays import Floats
-from common.columns.cells import censored, count_rows
+from common.columns.cells import censored, count_rows, without_unit
 from common.columns.drafting import FEW_NUMBERS, MOSTLY, ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_commas import has_decimal_comma, with_decimal_comma, with_points
 from common.columns.drafting_forms import doubts_about_numbers
 from common.columns.drafting_labels import MOST_LABELS, draft_categorical
 from common.columns.drafting_rounding import draft_multiples, draft_recorded_step
-from common.columns.drafting_sentinels import far_zeros, find_sentinels
+from common.columns.drafting_sentinels import far_zeros, find_sentinels, frequent_last
 from common.columns.drafting_units import CellNumbers, numbers_in
 from common.columns.storage import find_storage
 from common.columns.value_grid import MAX_GRID_SIZE
@@ -42,6 +42,9 @@ GAPS = 0.02
 
 REPEATS = 4
 """Fewest cells per distinct number of such a column."""
+
+FEW_VALUES = 4
+"""Texts with a digit that may be missing codes: of more, each is a value with something beside it."""
 
 MOST_EXACT = 2.0**53
 """Largest whole number up to which floating point holds every one."""
@@ -69,7 +72,11 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         return with_decimal_comma(draft_numeric(with_points(evidence), is_forced=is_forced), evidence)
     cells = numbers_in(evidence)
     numbers, words = cells.numbers, cells.words
-    others = [count for text, count in words.items() if _limit(text, cells.unit) is None]
+    others = [
+        count for text, count in words.items() if _limit(text, cells.unit) is None and text not in cells.elsewhere
+    ]
+    if sum(words[text] for text in cells.elsewhere) > MOST_MARKED * evidence.present:
+        return None
     most_others = MOST_MARKED if len(others) <= MOST_CODES else 1 - MOSTLY
     if not numbers or (not is_forced and sum(others) > most_others * evidence.present):
         return None
@@ -80,7 +87,7 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         return None
     values = np.repeat(list(plain.values()), [evidence.texts[text] for text in plain]).astype(np.float64)
     if not is_forced and not words:
-        if not evidence.is_target and _is_identifier(plain, values):
+        if not evidence.is_target and cells.unit is None and _is_identifier(plain, values):
             return LeftOut("its whole numbers are long and mostly different, like an identifier")
         if _is_code(set(plain.values()), values, evidence.name):
             if len(set(plain.values())) <= MOST_LABELS:
@@ -96,7 +103,7 @@ def draft_numeric(evidence: ColumnEvidence, *, is_forced: bool = False) -> Draft
         "if it means missing, declare it under missing_codes"
         for text in odd
     ]
-    notices += far_zeros(plain, evidence) + doubts_about_numbers(evidence)
+    notices += far_zeros(plain, evidence) + frequent_last(plain, evidence) + doubts_about_numbers(evidence)
     if is_small:
         notices.append(
             f"is taken for numbers though only {count_rows(evidence.present)} hold some; "
@@ -137,7 +144,7 @@ def _settings(
         return LeftOut("nearly all of its values are beyond the limits of what is measured")
     declared = {text: key for key, (text, _) in ends.items()}
     unread = {text: count for text, count in words.items() if text not in declared and text not in covered}
-    codes = {**unread, **sentinels}
+    codes = _codes(unread) | dict(sentinels)
     coded = sorted(codes, key=lambda text: (-codes[text], text))[:MOST_CODES]
     notices = [f"holds '{text}' in {count_rows(words[text])}, declared as {key}" for text, key in declared.items()]
     notices += [f"holds '{text}' in {count_rows(words[text])}, written as '{end}'" for text, end in covered.items()]
@@ -154,9 +161,19 @@ def _settings(
     return Draft(entry | ({"unit": cells.unit} if cells.unit else {}), tuple(notices), missing=is_missing)
 
 
+def _codes(words: Mapping[str, int]) -> dict[str, int]:
+    """Return the words that stand for missing: not what cannot be printed, nor many numbers with something beside them.
+
+    Such numbers are values and not codes: a study does not list them.
+    """
+    readable = {text: count for text, count in words.items() if text.isprintable()}
+    values = {text for text in readable if any(mark.isdigit() for mark in text)}
+    return {text: count for text, count in readable.items() if len(values) <= FEW_VALUES or text not in values}
+
+
 def _limit(text: str, unit: str | None) -> tuple[int, float] | None:
     """Return the side and the number of a censored value, which may have the column's unit behind it."""
-    return censored(text if unit is None else text.removesuffix(unit))
+    return censored(text if unit is None else without_unit(text, unit))
 
 
 def _ends(

@@ -26,6 +26,10 @@ LEAST_GAP = 0.2
 """Least distance of such zeros from the other numbers, as a fraction of their range."""
 
 
+LEAST_OTHERS, OFTEN = 13, 3
+"""A largest number is frequent in a column of at least so many, where it has this multiple of the rows of any other."""
+
+
 def find_sentinels(numbers: Mapping[str, float], evidence: ColumnEvidence) -> tuple[list[str], list[str]]:
     """Return texts such as 999 and -9 that lie far outside the other numbers; the second list where each is in one row.
 
@@ -50,6 +54,24 @@ def find_sentinels(numbers: Mapping[str, float], evidence: ColumnEvidence) -> tu
     texts = [text for text, number in candidates.items() if number in chosen]
     is_repeated = any(rows[numbers[text]] > 1 for text in texts)
     return (texts, []) if is_repeated else ([], texts)
+
+
+def frequent_last(plain: Mapping[str, float], evidence: ColumnEvidence) -> list[str]:
+    """Return a notice about a largest number such as 99 that is far more frequent than any other."""
+    rows = Counter[float]()
+    for text, number in plain.items():
+        rows[number] += evidence.texts[text]
+    if len(rows) < LEAST_OTHERS:
+        return []
+    last = max(rows)
+    most = max(count for number, count in rows.items() if number != last)
+    is_form = last >= LEAST_FAR and SENTINEL.fullmatch(f"{last:g}") is not None
+    if not is_form or rows[last] < OFTEN * most:
+        return []
+    return [
+        f"holds {last:g} in {count_rows(rows[last])}, more often than any other number: if it means missing, declare "
+        "it under missing_codes"
+    ]
 
 
 def far_zeros(plain: Mapping[str, float], evidence: ColumnEvidence) -> list[str]:

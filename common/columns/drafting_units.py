@@ -7,8 +7,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from common.columns.cells import FLAGGED, censored, count_rows, flagged, number_of
+from common.columns.cells import FLAGGED, censored, count_rows, flagged, number_of, one_micro, without_unit
 from common.columns.drafting import ColumnEvidence
+
+SHORT_TIMES = re.compile(
+    r"(?:months?|mos?|monate?n?|mois|mes(?:es)?|weeks?|wks?|wochen?|semaines?|semanas?|days?|tage?n?|jours?|d[ií]as?"
+    r"|hours?|hrs?|h|stunden?|std|heures?|horas?)\.?",
+    re.IGNORECASE,
+)
+"""Units of time that are shorter than a year: in a few cells of a column they are not its unit (ages of infants)."""
 
 WITH_UNIT = re.compile(r"(?>[+-]?\d(?:[\d.eE+-]*\d)?)(?=\D*\Z)[.eE+-]*\s*([^\d\s.,+-]\D*)")
 """A number with a unit behind it. The last digit is fixed first, so that long cells take no time."""
@@ -45,23 +52,26 @@ def numbers_in(evidence: ColumnEvidence) -> CellNumbers:
     counts = Counter[str]()
     for text, suffix in suffixes.items():
         counts[suffix] += words[text]
+    half = evidence.present / 2
+    short = [suffix for suffix, count in counts.items() if SHORT_TIMES.fullmatch(suffix) and count <= half]
     units = [
         suffix
         for suffix, count in counts.most_common()
-        if not _is_mark(suffix) or (suffix.isalpha() and count > evidence.present / 2)
+        if suffix not in short and (not _is_mark(suffix) or (suffix.isalpha() and count > half))
     ]
     unit = units[0] if 0 < len(units) <= MOST_UNITS else None
     notices = []
     if unit is not None:
-        _move(numbers, words, {text: number_of(text.removesuffix(unit)) for text in words if text.endswith(unit)})
+        _move(numbers, words, {text: number_of(without_unit(text, unit)) for text in words})
         notices.append(f"holds the unit '{unit}' in its cells, which is left off in the synthetic table")
     if marked := _move(numbers, words, {text: flagged(text) for text in words}):
-        notices.append(f"holds a mark such as H or * behind the number in {count_rows(marked)}, which is left off")
-    elsewhere = frozenset(text for text in words if unit is not None and suffixes.get(text) in units[1:])
+        notices.append(f"holds a mark such as H or * beside the number in {count_rows(marked)}, which is left off")
+    others = short + (units[1:] if unit is not None else [])
+    elsewhere = frozenset(text for text in words if suffixes.get(text) in others)
     if elsewhere:
-        rows = count_rows(sum(words[text] for text in elsewhere))
+        rows, named = count_rows(sum(words[text] for text in elsewhere)), "', '".join(others)
         notices.append(
-            f"holds numbers in another unit, '{units[1]}', in {rows}, which become missing: a mapping converts them "
+            f"holds numbers in another unit, '{named}', in {rows}, which become missing: a mapping converts them "
             "(docs/harmonize.md)"
         )
     return CellNumbers(numbers, words, unit, elsewhere, tuple(notices))
@@ -70,7 +80,7 @@ def numbers_in(evidence: ColumnEvidence) -> CellNumbers:
 def _suffix(text: str) -> str | None:
     """Return what stands behind a number; None where that is nothing, or says that the number is a limit."""
     match = WITH_UNIT.fullmatch(text)
-    return None if match is None or censored(text) is not None else match[1]
+    return None if match is None or censored(text) is not None else one_micro(match[1])
 
 
 def _is_mark(suffix: str) -> bool:

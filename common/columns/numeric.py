@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from common.arrays import Floats, Integers
 from common.columns.base import Column
 from common.columns.binning import Binning
-from common.columns.cells import censored, each, flagged, is_missing, missing_notice, notice, number_of
+from common.columns.cells import censored, each, flagged, is_missing, missing_notice, notice, number_of, without_unit
 from common.columns.compact import ABSENT, Compact, is_compact, is_present, pack
 from common.columns.drafting import ColumnEvidence, Draft, LeftOut
 from common.columns.drafting_numbers import draft_numeric
@@ -181,7 +181,7 @@ class Numeric(Column):
         word = word if self.decimal is None else word.replace(self.decimal, ".")
         number = number_of(word)
         if math.isnan(number) and self.unit is not None:
-            number = number_of(word.removesuffix(self.unit))
+            number = number_of(without_unit(word, self.unit))
         number = flagged(word) if math.isnan(number) else number
         if not math.isnan(number):
             code = self._numeric_codes.get(number)

@@ -16,7 +16,7 @@ import numpy as np
 
 from common.columns.cells import each
 from common.errors import DataError
-from common.tables.dialect import HEAD_BYTES, Dialect, detect
+from common.tables.dialect import HEAD_BYTES, SEPARATOR_LINE, Dialect, detect
 from common.tables.parts import Part, PlainCells, chunks, indices_of
 from common.tables.raw import refuse_repeated
 from common.tables.reading import Reading
@@ -117,7 +117,8 @@ class CsvRecords:
         """Yield the lines from the header on: before it, a line that starts like a comment is one."""
         lines, comment, is_before = lines_of(text), self._dialect.comment, True
         for line in lines:
-            if is_before and comment and line.startswith(comment):
+            is_separator = self._before == 0 and is_before and SEPARATOR_LINE.fullmatch(line) is not None
+            if is_separator or (is_before and comment and line.startswith(comment)):
                 self._before += 1
                 continue
             is_before = is_before and not line.strip()

@@ -33,6 +33,9 @@ BLANKS = {0xA0: " ", 0x202F: " ", 0x2019: "'"}
 UTF_8 = "utf-8-sig"
 """UTF-8, with or without a byte order mark."""
 
+SEPARATOR_LINE = re.compile(r"sep=([^\r\n])\r?(?:\n|\Z)", re.IGNORECASE)
+"""A first line that only tells Excel the separator."""
+
 _START, _END = r"\s*(?:(?:[<>≤≥]=?|=)\s*)?[+-]?", r"(?:[eE][+-]?\d+)?\s*"
 """What may stand before and behind the digits of a number. Blanks are read in one way only: many take no time."""
 
@@ -127,7 +130,10 @@ def detect(head: bytes, reading: Reading) -> Dialect:
         lines = lines[:-1]
     while lines and (not lines[0].strip() or (comment and lines[0].startswith(comment))):
         lines.pop(0)
-    separator = reading.separator or _separator("".join(lines), quote)
+    named = SEPARATOR_LINE.match(text)
+    if named is not None:
+        lines = lines[1:]
+    separator = reading.separator or (named and named[1]) or _separator("".join(lines), quote)
     decimal = reading.decimal or _decimal("".join(lines), separator, quote)
     return Dialect(separator, quote, decimal, reading.thousands or "", encoding, comment, reading.footer)
 

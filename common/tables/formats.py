@@ -88,6 +88,10 @@ READERS: dict[str, Reader] = {
 """The formats by the end of a file's name, in lower case."""
 
 
+DATABASES = frozenset({".sqlite", ".sqlite3", ".db", ".duckdb"})
+"""Ends of names of files that are databases, which are read by a query."""
+
+
 def known_suffixes() -> str:
     """Return the ends of file names that can be read, for messages."""
     return ", ".join(suffix for suffix, reader in READERS.items() if not reader.is_study)
@@ -173,7 +177,10 @@ def _reader(path: Path) -> Reader:
     """Return the reader of a file. Raises `DataError` for an unknown name, a device or a pipe."""
     suffix = suffix_of(path)
     if suffix is None:
-        raise DataError(f"its name does not end in {known_suffixes()}; save it as one of these")
+        remedy = "save it as one of these"
+        if path.suffix.lower() in DATABASES:
+            remedy = "write a query into a file that ends in .sql, and name the database with --read (docs/inputs.md)"
+        raise DataError(f"its name does not end in {known_suffixes()}; {remedy}")
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise DataError("it is a device or a pipe, which can be read only once; save the table as a file")
     return READERS[suffix]

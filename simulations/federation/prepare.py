@@ -98,7 +98,8 @@ def _check_tables(study: Study, tables: Tables, patients: Mapping[str, int], pat
             continue
         if patients[name] < MIN_ROWS:
             problems.append(
-                f"hospital '{called(name, raw)}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}"
+                f"hospital '{called(name, raw)}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; "
+                f"{REMEDY}"
             )
     if problems:
         raise DataError("\n".join(problems))
@@ -125,8 +126,8 @@ def _refuse_large_holdout(study: Study, tables: Tables) -> None:
         if trained < LEAST_TRAINED and study.evaluation.holdout_fraction:
             raise StudyError(
                 f"--holdout-fraction {study.evaluation.holdout_fraction:g} leaves hospital "
-                f"'{called(hospital.name, tables[hospital.name])}' {trained} of {hospital.declared_rows} declared patients to train on, below {LEAST_TRAINED}; hold out a smaller "
-                "fraction"
+                f"'{called(hospital.name, tables[hospital.name])}' {trained} of {hospital.declared_rows} declared "
+                f"patients to train on, below {LEAST_TRAINED}; hold out a smaller fraction"
             )
 
 

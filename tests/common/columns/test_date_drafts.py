@@ -151,7 +151,7 @@ class TestDatesInOtherForms:
             ([f"{row % 28 + 1} août 20{row % 90 + 10}" for row in range(ROWS)], "write them as 2021-12-28"),
             ([f"{row * 997 + 1000:,}" for row in range(ROWS)], "--read thousands=,"),
             ([f"films/{row}.dcm" for row in range(ROWS)], "--kind NAME=image"),
-            ([f"{row * 997 + 1000:,}".replace(",", "\u00a0") for row in range(ROWS)], "--read thousands=,"),
+            ([f"{row * 997 + 1000:,}".replace(",", "\u00a0") for row in range(ROWS)], "--read thousands=blank"),
             ([f"${row * 997 + 1000}" for row in range(ROWS)], "remove it from the table"),
             ([f"['a', 'item {row}']" for row in range(ROWS)], "with a mark between them, as in a;b"),
         ],

@@ -124,3 +124,13 @@ def test_blanks_in_a_cell_take_no_time() -> None:
     assert read is not None
     assert read(" " * 200_000 + "1") == " " * 200_000 + "1"
     assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_line_for_excel_names_the_separator(tmp_path: Path, line_end: str) -> None:
+    lines = ["sep=;", "a,b;c", "1,5;x", "2,5;y", ""]
+    (tmp_path / "t.csv").write_bytes(line_end.join(lines).encode("utf-8-sig"))
+    assert read_table(tmp_path / "t.csv").to_dict("list") == {"a,b": ["1.5", "2.5"], "c": ["x", "y"]}
+    (tmp_path / "t.csv").write_bytes(line_end.join([*lines[:3], "2,5", ""]).encode())
+    with pytest.raises(DataError, match="line 4 has 1 fields"):
+        read_table(tmp_path / "t.csv")
