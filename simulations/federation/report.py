@@ -168,7 +168,7 @@ def _measure(
     study = model.study
     charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
     opened = {name: open_shard() for name, open_shard in shards.items()}
-    called = {name: facts.get("called", name) for name, facts in record["hospitals"].items()}
+    called: dict[str, str] = {name: facts.get("called", name) for name, facts in record["hospitals"].items()}
     parts = {called.get(name, name): (shard.training, shard.holdout) for name, shard in opened.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     if study.has_visits:

@@ -54,7 +54,7 @@ def test_a_strict_workbook_has_the_cells_of_a_usual_one(iso_dates: bool, tmp_pat
     expected = read_table(usual(tmp_path / "usual.xlsx"))
     read = read_table(strict(tmp_path / "strict.xlsx", iso_dates=iso_dates))
     assert read.equals(expected)
-    assert read.loc[0].tolist() == ["p1", "2024-05-01", "1.5", "Süd"]
+    assert list(read.loc[0]) == ["p1", "2024-05-01", "1.5", "Süd"]
     assert read.loc[1, "ward"] == "see http://purl.oclc.org/ooxml/spreadsheetml/main"
 
 
