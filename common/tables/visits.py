@@ -181,10 +181,10 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
             f"{name}: patient column '{declared.patient}' is blank in {count_rows(blank)}; fill in or drop these rows"
         )
     if not len(every.rows):
-        raise DataError(
-            f"{name}: no cell of time column '{declared.time}' can be read; write numbers or dates such as 2024-02-15, "
-            "or declare the column with its date_format"
-        )
+        is_declared = declared.time in {column.name for column in declared.columns}
+        free = "write numbers or dates such as 2024-02-15, or declare the column with its date_format"
+        remedy = "write its cells as the study declares it (dates: `date_format`)" if is_declared else free
+        raise DataError(f"{name}: no cell of time column '{declared.time}' can be read; {remedy}")
     notices = _varying(raw, declared, every, name)
     if unreadable := len(raw) - len(every.rows):
         notices.append(f"time column '{declared.time}' cannot be read in {count_rows(unreadable)}, which are left out")

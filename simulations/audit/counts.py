@@ -28,7 +28,8 @@ from simulations.audit.opened import MuteNoise, Opened, opened
 from simulations.audit.site import RUN, alone_under_local_noise
 
 DECOYS = 128
-"""Unchanged counts in a repeated release. They show noise that is common to all counts; there should be none."""
+"""Fewest unchanged counts in a repeated release, which has as many as changed ones, if there are. They show noise that
+is common to all counts; there should be none."""
 
 BLOCK = 250
 """Releases that are drawn as one vector: noise is independent in every count, and one long vector is drawn faster."""
@@ -164,9 +165,11 @@ def repeat_release(
 ) -> Scores:
     """Repeat a release with fresh noise, with or without the patient by a coin; return log-likelihood ratios.
 
-    Only the counts that the patient changes, and `DECOYS` that the patient does not, are released: the noise of every
-    count is independent, and a vector of a hundred thousand counts would take hours. With S the part of the noise along
-    the change, less what the decoys have in common, the ratio is (2 S - |change|^2) / (2 sigma^2).
+    Only the counts that the patient changes, and about as many that the patient does not (decoys), are released: the
+    noise of every count is independent, and a vector of a hundred thousand counts would take hours. With S the part of
+    the noise along the change, less what the decoys have in common, the ratio is (2 S - |change|^2) / (2 sigma^2). The
+    mean of d decoys adds noise of variance (sigma sum(change))^2 / d to S: if all of n counts change by 1, n / d times
+    what S has.
 
     Args:
         vector: what is released, in both worlds.
@@ -178,7 +181,8 @@ def repeat_release(
     if vector.present.shape != vector.absent.shape:  # the patient shows in the shape of the reply
         return Scores(np.ones(trials // 2), np.zeros(trials // 2))
     difference = vector.present - vector.absent
-    changed, decoys = np.flatnonzero(difference), np.flatnonzero(difference == 0)[:DECOYS]
+    changed = np.flatnonzero(difference)
+    decoys = np.flatnonzero(difference == 0)[: max(DECOYS, len(changed))]
     cells = np.concatenate([changed, decoys])
     change, present, absent = difference[changed], vector.present[cells], vector.absent[cells]
     is_present = coins.random(trials) < 0.5

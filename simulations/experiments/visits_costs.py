@@ -1,9 +1,10 @@
 """What a study of visits costs: the fit of its model, and a site with a million visits.
 
-    python -m simulations.experiments.visits_costs [--parts fit,write,import,count] [--visits 1000000]
+    python -m simulations.experiments.visits_costs [--parts fit,usual-fit,write,import,count] [--visits 1000000]
 
 The study is the built-in `follow-up`: at most 8 visits of a patient and 36 modeled columns. The model is fitted to its
-400 invented patients, at one hospital. For the site, visits are drawn uniformly from the study's columns and written as
+400 invented patients, at one hospital: `fit` takes the steps that the study sets, `usual-fit` those of a study that
+sets none. For the site, visits are drawn uniformly from the study's columns and written as
 Parquet; one process imports the file as `fedsynth site import` does, and another orders the frozen visits and counts
 what an agent counts in the study. Each part runs in a process of its own, whose peak memory it prints.
 """
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +30,8 @@ from client.site.opening import open_records
 from common.planning.planner import make_plan
 from common.seeds import seed_for
 from common.study.study import Study
+from common.study.synthesizers import MaximumEntropySettings
+from common.synthesizers.maximum_entropy.histories import STEPS
 from common.synthesizers.model_rows import ModelRows
 from common.synthesizers.registry import make_synthesizer
 from common.tables.conforming import conform
@@ -51,18 +55,30 @@ def study_of(patients: int) -> Study:
     return alone(study, patients)
 
 
-def fit(_: Path, __: int) -> dict[str, float]:
-    """Return visits, columns, fit steps and processor seconds of the fit to the invented patients."""
+def fit(_: Path, __: int, *, fit_steps: int | None = None) -> dict[str, float]:
+    """Return visits, columns, sweeps, histories and processor seconds of the fit to the invented patients.
+
+    Args:
+        fit_steps: of the synthesizer; None for those of the study.
+    """
     raw = pd.concat(follow_up_clinics(SEED).values(), ignore_index=True)
     study = study_of(raw[follow_up_study().declared.patient].nunique())
-    study = study.amended(synthesizer={"fit_steps": None})
+    study = study.amended(synthesizer={"fit_steps": fit_steps})
+    settings = study.synthesizer
+    assert isinstance(settings, MaximumEntropySettings), "the built-in study has the maximum-entropy model"
     frame = conform(visit_rows(raw, study.declared), study.table)
     encoder, measurements = count_marginals(frame, study, make_plan(study), SEED)
     synthesizer = make_synthesizer(study.synthesizer, encoder)
     started = cpu_seconds()
     synthesizer.fit({}, measurements, seed_for(SEED, "fit"), rounds=0)
     seconds = cpu_seconds() - started
-    return {"visits": len(frame), "columns": len(study.table.columns), "fit_seconds": seconds}
+    return {
+        "visits": len(frame),
+        "columns": len(study.table.columns),
+        "sweeps": round(STEPS * settings.fit_steps),
+        "histories": settings.chains or 0,
+        "fit_seconds": seconds,
+    }
 
 
 def write_visits(folder: Path, visits: int) -> dict[str, float]:
@@ -90,6 +106,7 @@ def count(folder: Path, visits: int) -> dict[str, float]:
 
 PARTS: dict[str, Callable[[Path, int], dict[str, float]]] = {
     "fit": fit,
+    "usual-fit": partial(fit, fit_steps=MaximumEntropySettings().fit_steps),
     "write": write_visits,
     "import": import_visits,
     "count": count,

@@ -147,7 +147,7 @@ class HistoryChains:
         """Give the visits the codes of their patients."""
         codes = self.columns.codes_of(self.columns.of_patient)
         for half in self._halves:
-            half.one_hot[codes, :-1] = self._patients[:, half.owners]
+            half.one_hot[codes, :-1] = self._patients.index_select(1, half.owners)
 
     def _draw_patients(self, order: Iterable[int], potentials: HistoryPotentials, tables: _Tables | None) -> None:
         """Draw columns of the patient, given all visits.
@@ -197,7 +197,7 @@ class HistoryChains:
         if not len(half.visits):
             return
         columns = self.columns
-        before, after = other.one_hot[:, half.before], other.one_hot[:, half.after]
+        before, after = other.one_hot.index_select(1, half.before), other.one_hot.index_select(1, half.after)
         logits = potentials.steps.T @ before + potentials.steps @ after
         expected = torch.zeros_like(before) if tables is not None else None
         for column in order:
@@ -240,7 +240,7 @@ class _Tables:
         span = self._columns.span(column)
         patients, halves = chains.of_patients()
         for half in halves:
-            self._pairs[span] += (probabilities[:, half.owners] * half.of_visit) @ half.one_hot[:, :-1].T
+            self._pairs[span] += (probabilities.index_select(1, half.owners) * half.of_visit) @ half.one_hot[:, :-1].T
         weighted = probabilities * chains.weights
         self._pairs[span, self._columns.codes_of(self._columns.of_patient)] = weighted @ patients.T
         self._singles[span] += weighted.sum(1)

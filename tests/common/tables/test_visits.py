@@ -131,6 +131,12 @@ class TestCheckVisits:
         with pytest.raises(DataError, match="no cell of time column 'day' can be read"):
             check_visits(raw_visits([("a", "soon", "f", "1", "")]), declared(), name="north")
 
+    def test_unreadable_times_of_a_declared_column_name_its_format(self) -> None:
+        study = visits_study()
+        raw = invented_visits(2).assign(**{study.declared.time or "": "soon"})
+        with pytest.raises(DataError, match="write its cells as the study declares it"):
+            check_visits(raw, study.declared, name="north")
+
     def test_a_table_without_rows_is_refused(self) -> None:
         with pytest.raises(DataError, match="no rows"):
             check_visits(raw_visits([]), declared(), name="north")

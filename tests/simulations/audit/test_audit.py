@@ -275,6 +275,16 @@ def test_a_vector_whose_length_tells_the_patient_is_refuted() -> None:
     assert contradicts(scores, [GAUSSIAN], 1e-5)
 
 
+def test_an_attack_on_many_counts_is_not_blurred_by_its_decoys() -> None:
+    counts = 1000
+    event = DiscreteGaussianVector(15.0, counts)  # mu = sqrt(1000) / 15 = 2.1
+    present = np.repeat(np.array([1, 0]), [counts, 2 * counts])
+    vector = Vector(COARSE, present, np.zeros_like(present), (event.sigma,), event)
+    scores = repeat_release(vector, SeededNoise(0), np.random.default_rng(0), 4000)
+    assert not contradicts(scores, [event], 1e-5)
+    assert implied_epsilon(scores, [event], DELTA, 1e-5) > 0.4 * epsilon([event], DELTA)
+
+
 def test_two_releases_about_one_patient_prove_more_than_either() -> None:
     # The log-likelihood ratio of N(1, 1) against N(0, 1) is x - 1/2.
     attacks = []
