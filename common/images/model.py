@@ -65,14 +65,12 @@ class ImageModel:
         means: of weighted low frequencies, (classes, kept).
         covariances: (classes, kept, kept), positive definite.
         variances: of every frequency of a ring, (classes, rings).
-        error: standard deviation of the noise in a variance of all classes together.
     """
 
     frequencies: Frequencies
     means: Floats
     covariances: Floats
     variances: Floats
-    error: float = 0.0
 
     @classmethod
     def of(cls, sums: ImageSums, means: ClassMeans, released: Integers, scale: int, sigma: float) -> ImageModel:
@@ -90,22 +88,17 @@ class ImageModel:
         cells, patients = released.reshape(sums.classes, -1) / factor, means.patients
         unit = sums.deviation_radius**2 / math.sqrt(1 - POWER_PART)
         moments = from_triangle(cells[:, : sums.pairs] * unit, frequencies.kept)
-        deviation = sigma / factor * unit / math.sqrt(2)
-        covariances = denoised_covariances(moments, patients, deviation)
-        error = deviation * math.sqrt(2 * sums.classes) / float(patients.sum())
+        covariances = denoised_covariances(moments, patients, sigma / factor * unit / math.sqrt(2))
         unit = sums.power_radius / math.sqrt(POWER_PART)
         power = cells[:, sums.pairs :] * unit
         pooled = power.sum(axis=0) / patients.sum()
         variances = shrunk(power / patients[:, None], pooled, sigma / factor * unit / patients)
-        return cls(frequencies, means.means, covariances, np.maximum(variances, 0) / frequencies.ring_sizes, error)
+        return cls(frequencies, means.means, covariances, np.maximum(variances, 0) / frequencies.ring_sizes)
 
     def draw(self, labels: Integers, scores: Floats, rng: np.random.Generator) -> Pixels:
         """Return one image for each row, of its class and with its scores, up to pixels cut at black and white.
 
-            u_rest | u_first = m_rest + B (u_first - m_first) + noise,    B = S_rest,first S (S^2 + e^2)^-1
-
-        S = S_first,first and e is `error`. Without noise B is the slope S_rest,first S^-1. Noise of e in a small S can
-        make that huge, and tie images to their scores where real ones are not (Tikhonov 1963).
+            u_rest | u_first = m_rest + B (u_first - m_first) + noise,    B = S_rest,first S_first,first^-1
 
         Args:
             labels: class of every row.
@@ -126,10 +119,8 @@ class ImageModel:
 
     def _of_class(self, label: int, first: Floats, rng: np.random.Generator) -> Pixels:
         mean, covariance, given = self.means[label], self.covariances[label], first.shape[1]
-        first_covariance, across = covariance[:given, :given], covariance[:given, given:]
-        ridge = self.error**2 * np.eye(given)
-        slope = np.linalg.solve(first_covariance @ first_covariance + ridge, first_covariance @ across)  # B'
-        residual = covariance[given:, given:] - slope.T @ first_covariance @ slope  # so that S_rest,rest stays
+        slope = np.linalg.solve(covariance[:given, :given], covariance[:given, given:])  # B'
+        residual = covariance[given:, given:] - covariance[given:, :given] @ slope
         values, vectors = np.linalg.eigh((residual + residual.T) / 2)
         root = vectors * np.sqrt(np.maximum(values, 0))
         noise = rng.standard_normal((len(first), len(residual))) @ root.T

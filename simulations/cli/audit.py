@@ -32,9 +32,13 @@ def audit(
         from common.system.folder import RunFolder
         from simulations.audit.run import audit as run
         from simulations.federation.hospitals import study_named
+        from simulations.federation.prepare import prepare
+        from simulations.image_studies.studies import TABLES, image_tables
 
         quiet()
         agreed = study_named(study)
+        if agreed.name in TABLES and not agreed.hospitals:
+            agreed = prepare(agreed, image_tables(agreed)).study  # declares the hospitals of a built-in study of images
         with writing(out):
             run_folder = RunFolder(out)
     with progress_bars() as bars:

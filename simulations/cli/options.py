@@ -28,8 +28,8 @@ StudyOrBuiltIn = Annotated[
     Path | None,
     typer.Option(
         "--study",
-        help="Study file (TOML), or a built-in one: `follow-up` (visits), `omop-nsaid` (an OMOP database). "
-        "Default: the built-in heart disease study.",
+        help="Study file (TOML), or a built-in one: `follow-up` (visits), `omop-nsaid` (an OMOP database), `digits` or "
+        "`chest-films` (images). Default: the built-in heart disease study.",
     ),
 ]
 PatientColumn = Annotated[

@@ -54,17 +54,6 @@ class TestImageModel:
         first, second = (model.draw(labels, scores, np.random.default_rng(5)) for _ in range(2))
         assert first.tobytes() == second.tobytes()
 
-    def test_noise_in_a_score_does_not_drive_the_image(self) -> None:
-        """Within a class, a variance of 0.1 under noise of 1 gives a slope of 0.1 * 3 / (0.01 + 1), and not of 30."""
-        frequencies = Frequencies((8, 8), 2)
-        covariance = np.array([[[0.1, 3.0], [3.0, 100.0]]])
-        zeros = np.zeros((1, 2))
-        model = ImageModel(frequencies, zeros, covariance, np.zeros((1, frequencies.ring_count)), 1.0)
-        first = np.repeat([[-0.2], [0.2]], 2000, axis=0)
-        scores = frequencies.scores(first, 1)
-        drawn = frequencies.describe(model.draw(np.zeros(4000, dtype=np.int64), scores, np.random.default_rng(0)))
-        assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] == pytest.approx(0.0, abs=0.1)
-
 
 class TestDenoising:
     def test_rows_that_noise_explains_become_the_target(self) -> None:
