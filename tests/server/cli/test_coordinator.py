@@ -181,6 +181,17 @@ def test_a_port_that_is_taken_is_named(home: CoordinatorDirectory, monkeypatch: 
             up(home, "127.0.0.1", 0, port)  # the port of Flower's control interface
 
 
+def test_a_certificate_that_sites_would_refuse_is_not_served(
+    home: CoordinatorDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.deploy.superlink.program", lambda name: pytest.fail("it was started"))
+    for path in home.authority:
+        path.unlink()
+    assert "Created: certificate authority" in run(home, "certs")
+    with pytest.raises(StudyError, match="was not issued by"):
+        up(home, "127.0.0.1", 0, 0)
+
+
 def test_a_superlink_that_ends_ends_the_coordinator(
     home: CoordinatorDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
