@@ -31,43 +31,39 @@ def sentences(history: History, cap: float | None = None) -> list[tuple[Entry, s
     limit = "" if cap is None else f" of {cap:.1f}"
     lines = []
     for entry in history.entries:
-        heading = f"{entry.time[:10]}, study {studies.get(entry.slot.run_id, 'unknown')}"
+        day = entry.time[:10]
+        heading = f"{day}, study {studies.get(entry.slot.run_id, 'unknown')}"
         match entry.kind:
             case Kind.OPEN:
-                lines.append((entry, f"{entry.time[:10]}: ledger created, at delta {history.delta:g}"))
+                words = f"{day}: ledger created, at delta {history.delta:g}"
             case Kind.DECIDE:
                 decision = Decision.model_validate_json(entry.content)
-                lines.append((entry, f"{decision.time:%Y-%m-%d}, study {decision.study}: run {decision.words}"))
+                words = f"{decision.time:%Y-%m-%d}, study {decision.study}: run {decision.words}"
             case Kind.ENROLL:
                 table = history.table(entry.slot.run_id)
-                of_table = f" over table {table[:12]}" if table else ""
+                accepted = f"run accepted over table {table[:12]}" if table else "run accepted"
                 unit = units[entry.slot.run_id]
-                lines.append(
-                    (
-                        entry,
-                        f"{heading}: run accepted{of_table}, the budget of its whole plan is reserved for each {unit}",
-                    )
-                )
+                words = f"{heading}: {accepted}, the budget of its whole plan is reserved for each {unit}"
             case Kind.CHARGE:
                 no_reply = "" if entry.counter in answered else " (no reply was stored)"
                 event = entry.slot.words(plans.get(entry.slot.run_id)) + _noise_sharers(entry)
-                lines.append((entry, f"{heading}, {event}: epsilon so far {_short(next(spent))}{limit}{no_reply}"))
+                words = f"{heading}, {event}: epsilon so far {_short(next(spent))}{limit}{no_reply}"
             case Kind.CLOSE:
                 is_charged = bool(history.charged(entry.slot.run_id))
-                event = (
-                    "run closed, the budget it did not use" if is_charged else "run closed without a charge, its budget"
-                )
-                lines.append((entry, f"{heading}: {event} is free again"))
+                rest = ", the budget it did not use" if is_charged else " without a charge, its budget"
+                words = f"{heading}: run closed{rest} is free again"
             case Kind.RESTORE:
                 spent_now = f"epsilon so far {_short(entry.epsilon)}{limit}"
-                lines.append((entry, f"{entry.time[:10]}: old copy accepted, {_written_off(entry)}: {spent_now}"))
+                words = f"{day}: old copy accepted, {_written_off(entry)}: {spent_now}"
             case Kind.WITNESS:
-                witness = (
-                    "a witness outside the state folder is" if json.loads(entry.content)["kept"] else "NO witness is"
-                )
-                lines.append((entry, f"{entry.time[:10]}: from here on, {witness} kept"))
+                is_kept = json.loads(entry.content)["kept"]
+                witness = "a witness outside the state folder is" if is_kept else "NO witness is"
+                words = f"{day}: from here on, {witness} kept"
             case Kind.SELFTEST:
-                lines.append((entry, f"{entry.time[:10]}: {_selftest_words(Selftest.from_json(entry.content))}"))
+                words = f"{day}: {_selftest_words(Selftest.from_json(entry.content))}"
+            case _:
+                continue
+        lines.append((entry, words))
     return lines
 
 
