@@ -46,12 +46,12 @@ demo: setup ## Run the built-in four-hospital study and print where its report i
 
 .PHONY: test
 test: setup ## Run the quick tests; `common` must stay covered to 90 %
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" \
 		--cov=common --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 .PHONY: test-all
 test-all: setup ## Run every test, including the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: axe
 axe: ## Bring axe-core into .axe/, with which slow tests inspect the consoles' pages; needs npm

@@ -54,6 +54,8 @@ def propose_run(directory: CoordinatorDirectory, study: Path) -> tuple[Proposal,
         StudyError: the study lists no hospitals, or its schema was drafted from records.
     """
     agreed = read_study(study)
+    if not agreed.hospitals:
+        raise StudyError(f"'{study}' lists no [[hospitals]]; list every site with its declared rows")
     if agreed.about.origin == "drafted":
         raise StudyError(
             f"'{study}' was drafted from records and sites will refuse it; write it from the data dictionary"
