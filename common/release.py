@@ -39,8 +39,8 @@ def digest_of_images(folder: Path, images: str) -> str:
     """Return the SHA-256 of the lines that `sha256sum images/*` prints: `sha256sum images/* | sha256sum` gives it.
 
     Args:
-        folder: of the table.
-        images: folder of its images, from there.
+        folder: the folder of the table.
+        images: the folder of its images, relative to `folder`.
     """
     paths = sorted((folder / images).glob("*.png"))
     lines = "".join(f"{sha256_of(path)}  {images}/{path.name}\n" for path in paths)

@@ -69,6 +69,9 @@ class NamedColumns:
 FEWEST_COLUMNS = 2
 """Fewest columns of a study."""
 
+BYTE_ORDER_MARK = "\ufeff"
+"""Stands before the header of each file that was joined to a longer one."""
+
 
 @dataclass(frozen=True, slots=True)
 class DraftedStudy:
@@ -114,7 +117,7 @@ def draft_study(
     raw, unnamed = with_usable_names(raw)
     check_roles(raw, named)
     markers = markers_of([raw[column].tolist() for column in raw.columns])
-    raw, notices = _without_headers(raw)
+    raw, notices = _without_repeated_headers(raw)
     rows, of_rows = _rows_to_read(raw, has_target(raw[named.target].tolist(), markers), named)
     evidences = {
         column: ColumnEvidence(rows[column].tolist(), column == named.target, with_multiples, column, markers)
@@ -136,22 +139,20 @@ def draft_study(
     return DraftedStudy(study, tuple(notices), left_out)
 
 
-def _without_headers(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table without rows that repeat its header, as where files were put together, and a notice of them."""
-    marks = str.maketrans("", "", "\ufeff")
-    is_header = np.logical_and.reduce(
-        [[cell.translate(marks) == name for cell in raw[name]] for name in raw.columns], dtype=bool
-    )
-    if raw.shape[1] < FEWEST_COLUMNS or not is_header.any():
-        return raw, []
-    repeated = count_rows(int(is_header.sum()))
-    return raw[~is_header].reset_index(drop=True), [
-        f"the header stands again in {repeated}, which the draft does not read: remove them from the table"
-    ]
+def _without_repeated_headers(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table without rows that repeat its header, as joined files have them, and a notice of these rows."""
+    is_header = np.full(len(raw), raw.shape[1] >= FEWEST_COLUMNS)
+    for name in raw.columns:
+        is_header &= np.array([cell.replace(BYTE_ORDER_MARK, "") == name for cell in raw[name]], dtype=bool)
+        if not is_header.any():
+            return raw, []
+    rows = count_rows(int(is_header.sum()))
+    notice = f"the header is repeated in {rows}, left out of the draft: remove the repeated header from the table"
+    return raw[~is_header].reset_index(drop=True), [notice]
 
 
 def _refuse_few(columns: int, left_out: Mapping[str, str]) -> None:
-    """Raise `StudyError` if a draft keeps too few columns, with the reasons why others are left out."""
+    """Raise `StudyError` if a draft keeps too few columns; the text says why the others are left out."""
     if columns >= FEWEST_COLUMNS:
         return
     reasons = "; ".join(f"'{column}': {reason}" for column, reason in left_out.items()) or "the table has no other"

@@ -121,24 +121,24 @@ CENSORED = re.compile(
 )
 """A number of which only one side is known: "<0.1", "> 89 years", "90+", "less than 5", "90 and over"."""
 
-ABOUT = r"~|≈|ca\.?|circa|approx(?:\.|imately)?|about|etwa|rund|env(?:\.|iron)"
 FLAGGED = re.compile(rf"{_NUMBER}\s*(?:\*{{1,3}}|!{{1,3}}|↑{{1,2}}|↓{{1,2}}|\[?\(?(?:HH?|LL?|A)\)?\]?)")
 """A number with a laboratory's mark behind it that says whether it is high or low: "12.3 H", "4.1*"."""
 
+ABOUT = r"~|≈|ca\.?|circa|approx(?:\.|imately)?|about|etwa|rund|env(?:\.|iron)"
 ROUGHLY = re.compile(rf"(?:{ABOUT})\s*{_NUMBER}", re.IGNORECASE)
 """A number that is said to be approximate: "~12", "ca. 12"."""
 
 WIDE = {mark: mark - 0xFEE0 for mark in range(0xFF01, 0xFF5F)}
-"""Wide forms of ASCII, as East Asian keyboards write them."""
+"""ASCII characters by their wide forms, which East Asian keyboards write."""
 
 COMMA_LIMIT = re.compile(r"(\D*)(0,\d+|\d+,(?:\d{1,2}|\d{4,}))(\D*)")
-"""A limit with a decimal comma; three digits behind another number than 0 may be thousands."""
+"""A limit with a decimal comma. Three digits behind a comma may be thousands, unless a 0 stands before it."""
 
 
 def censored(text: str) -> tuple[int, float] | None:
     """Return the side and the number of a censored value: -1 for below, 1 for above; None for any other text.
 
-    Wide forms of East Asian keyboards, HTML (`&lt;`) and decimal commas are read.
+    It may be written in wide forms of East Asian keyboards, in HTML (`&lt;`) and with a decimal comma.
     """
     match = CENSORED.fullmatch(_plain(text.strip())) if _is_no_number(text) else None
     if match is None:
@@ -149,17 +149,14 @@ def censored(text: str) -> tuple[int, float] | None:
 
 
 def _plain(text: str) -> str:
-    """Return a text with ASCII in place of its wide forms, marks in place of HTML's names, and a decimal point."""
+    """Return a text with ASCII in place of wide forms, characters in place of HTML entities, and a decimal point."""
     plain = html.unescape(text if text.isascii() else text.translate(WIDE))
     comma = COMMA_LIMIT.fullmatch(plain) if "," in plain else None
     return plain if comma is None else comma[1] + comma[2].replace(",", ".") + comma[3]
 
 
 def flagged(text: str) -> float:
-    """Return the number before the mark of a laboratory that it is high or low, or behind a word such as "ca.".
-
-    Any other text gives NaN.
-    """
+    """Return the number of a text with a laboratory's mark (`12.3 H`) or a word for *about* (`ca. 12`); NaN without."""
     if not _is_no_number(text):
         return math.nan
     match = FLAGGED.fullmatch(text.strip()) or ROUGHLY.fullmatch(text.strip())
@@ -167,7 +164,7 @@ def flagged(text: str) -> float:
 
 
 def without_unit(text: str, unit: str) -> str:
-    """Return a text without the unit at its end. The Greek letter mu and the micro sign are one."""
+    """Return a text without the unit at its end. The Greek letter mu and the micro sign count as the same."""
     return text[: len(text) - len(unit)] if one_micro(text).endswith(one_micro(unit)) else text
 
 

@@ -67,7 +67,7 @@ FORMS = (
 """Forms of cells, and what to do about each."""
 
 DIGITS = re.compile(r"[+-]?\d+(?:\.\d+)?")
-"""A number or a code that is in no form of its own."""
+"""A plain number. A column of nothing else is in none of the forms."""
 
 THREE_DECIMALS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
 """A number with three decimals, or with a point between thousands."""

@@ -44,7 +44,7 @@ REPEATS = 4
 """Fewest cells per distinct number of such a column."""
 
 FEW_VALUES = 4
-"""Texts with a digit that may be missing codes: of more, each is a value with something beside it."""
+"""Most distinct texts with a digit that are taken for missing codes; more are values with a mark beside the number."""
 
 MOST_EXACT = 2.0**53
 """Largest whole number up to which floating point holds every one."""
@@ -144,7 +144,7 @@ def _settings(
         return LeftOut("nearly all of its values are beyond the limits of what is measured")
     declared = {text: key for key, (text, _) in ends.items()}
     unread = {text: count for text, count in words.items() if text not in declared and text not in covered}
-    codes = _codes(unread) | dict(sentinels)
+    codes = _missing_codes(unread) | dict(sentinels)
     coded = sorted(codes, key=lambda text: (-codes[text], text))[:MOST_CODES]
     notices = [f"holds '{text}' in {count_rows(words[text])}, declared as {key}" for text, key in declared.items()]
     notices += [f"holds '{text}' in {count_rows(words[text])}, written as '{end}'" for text, end in covered.items()]
@@ -161,14 +161,17 @@ def _settings(
     return Draft(entry | ({"unit": cells.unit} if cells.unit else {}), tuple(notices), missing=is_missing)
 
 
-def _codes(words: Mapping[str, int]) -> dict[str, int]:
-    """Return the words that stand for missing: not what cannot be printed, nor many numbers with something beside them.
+def _missing_codes(words: Mapping[str, int]) -> dict[str, int]:
+    """Return the words that are declared as missing codes.
 
-    Such numbers are values and not codes: a study does not list them.
+    Texts that cannot be printed are not among them, nor are texts with a digit where there are more than `FEW_VALUES`:
+    those are values, and a study lists no values of patients.
     """
     readable = {text: count for text, count in words.items() if text.isprintable()}
     values = {text for text in readable if any(mark.isdigit() for mark in text)}
-    return {text: count for text, count in readable.items() if len(values) <= FEW_VALUES or text not in values}
+    if len(values) <= FEW_VALUES:
+        return readable
+    return {text: count for text, count in readable.items() if text not in values}
 
 
 def _limit(text: str, unit: str | None) -> tuple[int, float] | None:

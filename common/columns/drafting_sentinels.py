@@ -25,9 +25,8 @@ LEAST_POSITIVE = 2
 LEAST_GAP = 0.2
 """Least distance of such zeros from the other numbers, as a fraction of their range."""
 
-
-LEAST_OTHERS, OFTEN = 13, 3
-"""A largest number is frequent in a column of at least so many, where it has this multiple of the rows of any other."""
+LEAST_DISTINCT, OFTEN = 13, 3
+"""Fewest distinct numbers of a column whose largest may mean missing; least ratio of its rows to those of any other."""
 
 
 def find_sentinels(numbers: Mapping[str, float], evidence: ColumnEvidence) -> tuple[list[str], list[str]]:
@@ -57,16 +56,16 @@ def find_sentinels(numbers: Mapping[str, float], evidence: ColumnEvidence) -> tu
 
 
 def frequent_last(plain: Mapping[str, float], evidence: ColumnEvidence) -> list[str]:
-    """Return a notice about a largest number such as 99 that is far more frequent than any other."""
+    """Return a notice about a largest number such as 99 that is at least `OFTEN` times as frequent as any other."""
     rows = Counter[float]()
     for text, number in plain.items():
         rows[number] += evidence.texts[text]
-    if len(rows) < LEAST_OTHERS:
+    if len(rows) < LEAST_DISTINCT:
         return []
     last = max(rows)
-    most = max(count for number, count in rows.items() if number != last)
-    is_form = last >= LEAST_FAR and SENTINEL.fullmatch(f"{last:g}") is not None
-    if not is_form or rows[last] < OFTEN * most:
+    next_most = max(count for number, count in rows.items() if number != last)
+    looks_missing = last >= LEAST_FAR and SENTINEL.fullmatch(f"{last:g}") is not None
+    if not looks_missing or rows[last] < OFTEN * next_most:
         return []
     return [
         f"holds {last:g} in {count_rows(rows[last])}, more often than any other number: if it means missing, declare "

@@ -15,7 +15,8 @@ SHORT_TIMES = re.compile(
     r"|hours?|hrs?|h|stunden?|std|heures?|horas?)\.?",
     re.IGNORECASE,
 )
-"""Units of time that are shorter than a year: in a few cells of a column they are not its unit (ages of infants)."""
+"""Units of time that are shorter than a year. In less than half of a column's cells they are not its unit: ages of
+infants."""
 
 WITH_UNIT = re.compile(r"(?>[+-]?\d(?:[\d.eE+-]*\d)?)(?=\D*\Z)[.eE+-]*\s*([^\d\s.,+-]\D*)")
 """A number with a unit behind it. The last digit is fixed first, so that long cells take no time."""
@@ -29,7 +30,7 @@ class CellNumbers:
     """The numbers in the cells of a column.
 
     Attributes:
-        numbers: the number of each text that is one, with or without a unit or a mark behind it.
+        numbers: the number of each text that is one, with or without a unit behind or a mark beside it.
         words: how often each other text occurs.
         unit: the unit that stands in the cells; None for none.
         elsewhere: those of `words` that are numbers in another unit.
@@ -44,7 +45,7 @@ class CellNumbers:
 
 
 def numbers_in(evidence: ColumnEvidence) -> CellNumbers:
-    """Return the numbers in a column's cells, without units and marks behind them."""
+    """Return the numbers in a column's cells, without units behind and marks beside them."""
     numbers, words = dict(evidence.numbers), dict(evidence.words)
     if evidence.has_codes:
         return CellNumbers(numbers, words)
@@ -65,7 +66,7 @@ def numbers_in(evidence: ColumnEvidence) -> CellNumbers:
         _move(numbers, words, {text: number_of(without_unit(text, unit)) for text in words})
         notices.append(f"holds the unit '{unit}' in its cells, which is left off in the synthetic table")
     if marked := _move(numbers, words, {text: flagged(text) for text in words}):
-        notices.append(f"holds a mark such as H or * beside the number in {count_rows(marked)}, which is left off")
+        notices.append(f"holds a mark such as H, * or ~ beside the number in {count_rows(marked)}, which is left off")
     others = short + (units[1:] if unit is not None else [])
     elsewhere = frozenset(text for text in words if suffixes.get(text) in others)
     if elsewhere:

@@ -215,7 +215,7 @@ class Numeric(Column):
             fact = "holds numbers with a sign such as < or >, not declared as below or above,"
             notices.append(notice(fact, beyond, "counted as the number beside the sign"))
         if marked := int((~np.isnan(np.array(each(cells, flagged), dtype=np.float64)) & np.isfinite(numbers)).sum()):
-            notices.append(notice("holds numbers with a mark such as H or *", marked, "counted without the mark"))
+            notices.append(notice("holds numbers with a mark such as H, * or ~", marked, "counted without the mark"))
         for word, bound, sign in ((self.below, self.lower, -1), (self.above, self.upper, 1)):
             is_beyond = sign * np.round(finite, self.decimals) > sign * bound
             if word is not None and is_beyond.any():

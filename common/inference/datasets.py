@@ -141,9 +141,9 @@ def read_datasets(folder: Path) -> tuple[DatasetFacts, Schema, Iterator[pd.DataF
         raise StudyError(f"{DATASETS} in '{folder}' is damaged ({problem}); draw the tables again") from None
     if facts.fingerprint != study.fingerprint:
         raise StudyError(f"{DATASETS} and {STUDY} in '{folder}' are of different studies; draw the tables again")
-    each = (_name, _images) if study.images else (_name,)
-    is_as_many = isinstance(digests, dict) and len(digests) == len(each) * facts.datasets  # before as many are named
-    if not is_as_many or set(digests) != {of(number + 1) for number in range(facts.datasets) for of in each}:
+    entries = (_name, _images) if study.images else (_name,)
+    is_as_many = isinstance(digests, dict) and len(digests) == len(entries) * facts.datasets  # before names are made
+    if not is_as_many or set(digests) != {entry(number + 1) for number in range(facts.datasets) for entry in entries}:
         raise StudyError(f"{DATASETS} in '{folder}' does not list {facts.datasets} tables; draw them again")
 
     def tables() -> Iterator[pd.DataFrame]:
@@ -202,4 +202,5 @@ def _name(number: int) -> str:
 
 
 def _images(number: int) -> str:
+    """Return the folder of a table's images, from the folder of the tables."""
     return f"{IMAGES}/{number:03d}"

@@ -114,11 +114,12 @@ class CsvRecords:
         self._reader = csv.reader(self._lines(text), delimiter=dialect.separator, quotechar=dialect.quote, strict=True)
 
     def _lines(self, text: TextIO) -> Iterator[str]:
-        """Yield the lines from the header on: before it, a line that starts like a comment is one."""
+        """Yield the lines from the header on, without comments and the line `sep=;` of Excel before it."""
         lines, comment, is_before = lines_of(text), self._dialect.comment, True
         for line in lines:
-            is_separator = self._before == 0 and is_before and SEPARATOR_LINE.fullmatch(line) is not None
+            is_separator = is_before and SEPARATOR_LINE.fullmatch(line) is not None
             if is_separator or (is_before and comment and line.startswith(comment)):
+                is_before = not is_separator
                 self._before += 1
                 continue
             is_before = is_before and not line.strip()

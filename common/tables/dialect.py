@@ -33,8 +33,8 @@ BLANKS = {0xA0: " ", 0x202F: " ", 0x2019: "'"}
 UTF_8 = "utf-8-sig"
 """UTF-8, with or without a byte order mark."""
 
-SEPARATOR_LINE = re.compile(r"sep=([^\r\n])\r?(?:\n|\Z)", re.IGNORECASE)
-"""A first line that only tells Excel the separator."""
+SEPARATOR_LINE = re.compile(r"sep=([^\w\r\n\"'])\r?(?:\n|\Z)", re.IGNORECASE)
+"""Line above the header that names the separator for Excel, and holds no cell. `sep=x` is a header."""
 
 _START, _END = r"\s*(?:(?:[<>≤≥]=?|=)\s*)?[+-]?", r"(?:[eE][+-]?\d+)?\s*"
 """What may stand before and behind the digits of a number. Blanks are read in one way only: many take no time."""
@@ -130,7 +130,7 @@ def detect(head: bytes, reading: Reading) -> Dialect:
         lines = lines[:-1]
     while lines and (not lines[0].strip() or (comment and lines[0].startswith(comment))):
         lines.pop(0)
-    named = SEPARATOR_LINE.match(text)
+    named = SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     if named is not None:
         lines = lines[1:]
     separator = reading.separator or (named and named[1]) or _separator("".join(lines), quote)

@@ -34,7 +34,7 @@ def check_database(ask: Ask, extraction: Extraction) -> list[str]:
 
     Raises:
         DataError: the database is of another version or lacks a table, a concept is unknown, a date is infinite, the
-            study cohort is empty, values have units that the study does not list, or are no finite numbers.
+            study cohort is empty, values have units that the study does not list, or are not finite numbers.
     """
     notices = _check_version(ask)
     _check_vocabulary(ask)

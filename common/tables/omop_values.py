@@ -1,7 +1,7 @@
 """Checks of the values that an OMOP database has for a study: units, numbers and dates.
 
-They run before anything is taken, so that what cannot be read is an error with a name, and not a bound or a missing
-cell.
+They run before anything is taken: a value that cannot be read is an error that names the feature, not a bound or a
+missing cell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from common.tables.database import cause_of_query
 from common.tables.extras import load
 
 LARGEST = 1e290
-"""Largest number of a database, plus or minus: a larger one, times the factor of its unit, may be no double."""
+"""Largest number of a database, plus or minus: a larger one, times the factor of its unit, may overflow."""
 
 Ask = Callable[[str], list[Any]]
 """Runs a query and returns its rows."""
@@ -43,7 +43,7 @@ def check_numbers(ask: Ask, feature: Feature, extraction: Extraction) -> list[st
         extraction: all of them, with study cohort and visits.
 
     Raises:
-        DataError: values have units that the study does not list and does not drop, or are no finite numbers.
+        DataError: values have units that the study does not list and does not drop, or are not finite numbers.
     """
     events = EVENTS[feature.domain]
     listed = f"{UNIT} IN ({', '.join(sorted(feature.units, key=int))})"
@@ -67,7 +67,7 @@ def check_numbers(ask: Ask, feature: Feature, extraction: Extraction) -> list[st
         rows = ask(query)
     except sqlalchemy.exc.DataError as problem:
         raise DataError(
-            f"feature '{feature.name}': a value_as_number is no number of double precision "
+            f"feature '{feature.name}': a value_as_number cannot be read as a number "
             f"({cause_of_query(problem)}); correct the record, or leave its value_as_number empty"
         ) from None
     beyond = sum(int(count) for _, _, count in rows)

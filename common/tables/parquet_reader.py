@@ -24,15 +24,17 @@ from common.tables.raw import as_text, refuse_repeated
 FIRST_YEAR, LAST_YEAR = 1, 9999
 """Years that a date may have; text of other years cannot be read back as a date."""
 
-MOST_CELLS, MOST_AT_ONCE, MOST_CHARACTERS, MOST_RATIO = 2**28, 2**28, 2**32, 1000
-"""Most cells of a file, most bytes of a row group or characters of a part, and most characters of a file.
+MOST_CELLS, MOST_AT_ONCE, MOST_IN_ALL, MOST_RATIO = 2**28, 2**28, 2**32, 1000
+"""Most cells of a file; most bytes of a row group, or characters of a part; most bytes or characters of a file.
 
-Each holds where it is more than `MOST_RATIO` times the bytes of the file. The second bounds memory, the others time: an
-honest table of little entropy, such as a million rows of rare findings, has few bytes however many cells it has.
+A limit holds where it is more than `MOST_RATIO` times the bytes of the file: an honest table of little entropy, such as
+a million rows of rare findings, has few bytes however many cells it has. The second bounds the memory of a reader that
+takes part by part, the third its time. A command that joins the parts to one table holds 8 bytes for each cell.
 """
 
 PART_CELLS = 2**24
-"""Most cells of a part, which has fewer rows where there are many columns: each takes 8 bytes."""
+"""Most cells of a part, which has fewer rows where there are many columns: each takes 8 bytes. Also most items of lists
+in a row group: a cell may hold a list of any length, and missing items take no bytes of the file."""
 
 
 def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: int) -> Iterator[Part]:
@@ -53,7 +55,7 @@ def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: 
     packed = _size(source)
     with pq.ParquetFile(source, metadata=footer, read_dictionary=texts) as file:
         refuse_repeated(schema.names)
-        _refuse_bomb_of_cells(file.metadata, packed)
+        _refuse_declared_bomb(file.metadata, packed)
         wanted = chosen(schema.names, columns)
         empty = [pa.RecordBatch.from_pylist([], schema=file.schema_arrow)] if file.metadata.num_rows == 0 else []
         before = unpacked = 0
@@ -63,7 +65,7 @@ def parquet_parts(source: Path | BinaryIO, columns: Sequence[str] | None, rows: 
             characters = sum(_characters(cells) for cells in part.columns.values())
             unpacked += characters
             _refuse_bomb(characters, MOST_AT_ONCE, packed)
-            _refuse_bomb(unpacked, MOST_CHARACTERS, packed)
+            _refuse_bomb(unpacked, MOST_IN_ALL, packed)
             yield part
             before += batch.num_rows
 
@@ -73,16 +75,21 @@ def _size(source: Path | BinaryIO) -> int:
     return source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
 
 
-def _refuse_bomb_of_cells(metadata: pq.FileMetaData, packed: int) -> None:
-    """Raise `DataError` for a file that has too many cells for its bytes, or too many bytes in one row group.
+def _refuse_declared_bomb(metadata: pq.FileMetaData, packed: int) -> None:
+    """Raise `DataError` for a file whose footer names too many cells for its bytes, or too many bytes.
 
     Args:
         metadata: the footer of the file.
         packed: bytes of the file.
     """
-    _refuse_bomb(metadata.num_rows * metadata.num_columns, MOST_CELLS, packed)
-    for index in range(metadata.num_row_groups):
-        _refuse_bomb(metadata.row_group(index).total_byte_size, MOST_AT_ONCE, packed)
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    sizes = [group.total_byte_size for group in groups]
+    lists = [index for index in range(metadata.num_columns) if metadata.schema.column(index).max_repetition_level]
+    items = [sum(group.column(index).num_values for index in lists) for group in groups]
+    _refuse_bomb(metadata.num_rows * metadata.num_columns + sum(items), MOST_CELLS, packed)
+    _refuse_bomb(max(items, default=0), PART_CELLS, packed)
+    _refuse_bomb(max(sizes, default=0), MOST_AT_ONCE, packed)
+    _refuse_bomb(sum(sizes), MOST_IN_ALL, packed)
 
 
 def _characters(cells: Cells) -> int:
@@ -98,7 +105,7 @@ def _refuse_bomb(unpacked: int, most: int, packed: int) -> None:
 
     Args:
         unpacked: cells, bytes or characters.
-        most: most of them where they are more than `MOST_RATIO` times the bytes of the file.
+        most: the limit, which holds where it is more than `MOST_RATIO` times the bytes of the file.
         packed: bytes of the file.
     """
     if unpacked > max(most, MOST_RATIO * packed):

@@ -1,6 +1,6 @@
 """Workbooks in the strict form of ISO/IEC 29500, which Excel offers as "Strict Open XML Spreadsheet".
 
-They say the same as others in other names of XML, which openpyxl does not know.
+They hold the same elements as other workbooks under other XML namespaces, which openpyxl does not know.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from io import BufferedIOBase
 from typing import IO, Any, BinaryIO, cast
 
 STRICT, RELATIONSHIPS = b"http://purl.oclc.org/ooxml/", "_rels/.rels"
-"""Start of the strict names, and the part of a workbook that shows in which form it is."""
+"""Start of the namespaces of the strict form, and the part of a workbook that shows in which form it is."""
 
 NAMES = {
     b"spreadsheetml/main": b"http://schemas.openxmlformats.org/spreadsheetml/2006/main",
@@ -19,17 +19,17 @@ NAMES = {
     b"officeDocument/extendedProperties": b"http://schemas.openxmlformats.org/officeDocument/2006/extended-properties",
     b"drawingml/main": b"http://schemas.openxmlformats.org/drawingml/2006/main",
 }
-"""Names after `STRICT`, and what they are in other workbooks."""
+"""Rest of a strict namespace after `STRICT`, and the namespace that other workbooks have in its place."""
 
 _NAME = re.compile(rb"([\"'])" + re.escape(STRICT) + b"(" + b"|".join(map(re.escape, NAMES)) + rb")(?=[/\"'])")
-"""A strict name where an attribute begins; text between elements stays as it is, but for such a quotation."""
+"""A strict namespace where an attribute begins. Text between elements stays as it is, unless it quotes one."""
 
 _LONGEST = max(map(len, NAMES)) + len(STRICT) + 2
-"""Most bytes of a match, with the byte after it."""
+"""Most bytes of a match and the byte behind it."""
 
 
 def is_strict(file: BinaryIO) -> bool:
-    """Return whether a file is a workbook in strict form; False for what is no archive."""
+    """Return whether a file is a workbook in strict form; False for a file that is not an archive."""
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
@@ -45,7 +45,7 @@ def load_strict(openpyxl: Any, file: BinaryIO) -> Any:
 
 
 class _UsualNames(zipfile.ZipFile):
-    """An archive whose parts are read with the usual names in place of the strict ones."""
+    """An archive whose parts are read with the usual namespaces in place of the strict ones."""
 
     def open(self, *arguments: Any, **settings: Any) -> IO[bytes]:
         """Open a part of the workbook."""
@@ -53,7 +53,7 @@ class _UsualNames(zipfile.ZipFile):
 
 
 class _Renamed(BufferedIOBase):
-    """A part of a workbook with usual names, in blocks whose sizes may differ a little from what was asked for."""
+    """A part of a workbook with the usual namespaces. Blocks may be a little longer or shorter than asked for."""
 
     def __init__(self, source: IO[bytes]) -> None:
         self._source, self._rest = source, b""

@@ -182,8 +182,9 @@ def check_visits(raw: pd.DataFrame, declared: Schema, *, name: str) -> list[str]
         )
     if not len(every.rows):
         is_declared = declared.time in {column.name for column in declared.columns}
-        free = "write numbers or dates such as 2024-02-15, or declare the column with its date_format"
-        remedy = "write its cells as the study declares it (dates: `date_format`)" if is_declared else free
+        remedy = "write numbers or dates such as 2024-02-15, or declare the column with its date_format"
+        if is_declared:
+            remedy = "write its cells in the form that the study declares (of dates, `date_format`)"
         raise DataError(f"{name}: no cell of time column '{declared.time}' can be read; {remedy}")
     notices = _varying(raw, declared, every, name)
     if unreadable := len(raw) - len(every.rows):

@@ -28,8 +28,8 @@ from simulations.audit.opened import MuteNoise, Opened, opened
 from simulations.audit.site import RUN, alone_under_local_noise
 
 DECOYS = 128
-"""Fewest unchanged counts in a repeated release, which has as many as changed ones, if there are. They show noise that
-is common to all counts; there should be none."""
+"""Fewest unchanged counts of a repeated release, where the vector has that many; a release that changes more counts has
+as many unchanged ones. They show noise that all counts share; there should be none."""
 
 BLOCK = 250
 """Releases that are drawn as one vector: noise is independent in every count, and one long vector is drawn faster."""
@@ -165,11 +165,11 @@ def repeat_release(
 ) -> Scores:
     """Repeat a release with fresh noise, with or without the patient by a coin; return log-likelihood ratios.
 
-    Only the counts that the patient changes, and about as many that the patient does not (decoys), are released: the
-    noise of every count is independent, and a vector of a hundred thousand counts would take hours. With S the part of
-    the noise along the change, less what the decoys have in common, the ratio is (2 S - |change|^2) / (2 sigma^2). The
-    mean of d decoys adds noise of variance (sigma sum(change))^2 / d to S: if all of n counts change by 1, n / d times
-    what S has.
+    Only the counts that the patient changes, and as many that the patient does not (decoys; at least `DECOYS`, if the
+    vector has them), are released: the noise of every count is independent, and a vector of a hundred thousand counts
+    would take hours. With S the part of the noise along the change, less what the decoys have in common, the ratio is
+    (2 S - |change|^2) / (2 sigma^2). The mean of d decoys adds noise of variance (sigma sum(change))^2 / d to S: if n
+    counts change by 1 each, that is n / d times the variance of S without it.
 
     Args:
         vector: what is released, in both worlds.

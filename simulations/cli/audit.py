@@ -37,8 +37,8 @@ def audit(
 
         quiet()
         agreed = study_named(study)
-        if agreed.name in TABLES and not agreed.hospitals:
-            agreed = prepare(agreed, image_tables(agreed)).study  # declares the hospitals of a built-in study of images
+        if str(study) in TABLES and not agreed.hospitals:  # a built-in study of images declares none
+            agreed = prepare(agreed, image_tables(agreed)).study
         with writing(out):
             run_folder = RunFolder(out)
     with progress_bars() as bars:

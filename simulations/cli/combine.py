@@ -13,10 +13,10 @@ from simulations.cli.console import out_console
 app = typer.Typer(add_completion=False)
 
 TOO_SMALL = (
-    "note where noise is large for the patients, log odds ratios come out too small, and their intervals hold the "
-    "truth in fewer than 95 % of cases (docs/inference.md)"
+    "note where noise is large for the number of patients, log odds ratios come out too small, and their intervals "
+    "hold the truth in fewer than 95 % of cases (docs/inference.md)"
 )
-"""Said of pooled log odds ratios: measured by `simulations.experiments.combining_coverage`."""
+"""Notice about pooled log odds ratios, as measured by `simulations.experiments.combining_coverage`."""
 
 
 @app.command()

@@ -91,8 +91,8 @@ def summary(frame: pd.DataFrame) -> str:
     """Return coverage by kind, with its own 95 % interval and the lowest of any estimand.
 
     For independent columns, 1 - coverage is the type I error. Figures of one run depend on each other, so the interval
-    of the coverage is from the runs' means. `bias` is the mean error of the pooled estimates of an estimand, as a part
-    of half the interval's width, without its sign: the mean over a kind's estimands.
+    of the coverage is from the runs' means. `bias` is the mean error of the pooled estimates of an estimand,
+    as a fraction of half the width of the interval, without its sign; for a kind, the mean over its estimands.
 
     Args:
         frame: rows of `run`, with the seed of each.

@@ -1,7 +1,7 @@
 """Measure images that a federation of four hospitals releases: `python -m simulations.experiments.image_trial`.
 
 Whole simulated runs with shared noise, trained on all patients; the test images are others. With `--central` one
-hospital has all images and adds noise of its own: the difference is what federating them costs. For each study, epsilon
+hospital has all images and adds noise of its own: the difference is what the federation costs. For each study, epsilon
 and seed it prints AUROC (accuracy for the digits) of a logistic regression and of a small convolutional network that
 are trained on synthetic images, the Frechet distance between synthetic and training images in 64 features of a network
 that was trained on real ones (for real images, that of the test images), and the processor seconds of the run.
@@ -85,12 +85,12 @@ def score(logits: Floats, labels: Integers) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-class Yardstick:
+class ImageMeasures:
     """Measures images against real ones.
 
     Args:
-        real: those that synthetic images stand for.
-        test: others, on which classifiers are tested.
+        real: the images that synthetic ones stand for.
+        test: other real images, on which classifiers are tested.
     """
 
     def __init__(self, real: LabeledImages, test: LabeledImages) -> None:
@@ -130,7 +130,7 @@ def trained_run(name: str, tables: dict[str, pd.DataFrame], epsilon: float, seed
 
     Args:
         name: of the built-in study.
-        tables: of its hospitals; nobody is held out. One hospital alone adds noise of its own.
+        tables: tables of its hospitals; no patient is held out. One hospital alone adds its own noise.
         epsilon: of every hospital.
         seed: of the study, and of the noise.
     """
@@ -181,9 +181,9 @@ def main() -> None:
     tables, real, test = image_tables_of(options.study)
     if options.central:
         tables = {"all": pd.concat(tables.values(), ignore_index=True)}
-    yardstick = Yardstick(real, test)
+    measures = ImageMeasures(real, test)
     sys.stdout.write("study        epsilon seed  logistic  network  Frechet  seconds\n")
-    values = [*yardstick.measured(real)[:2], yardstick.distance(test)]
+    values = [*measures.measured(real)[:2], measures.distance(test)]
     sys.stdout.write(f"{options.study:12} real       -  {line(values, 0)}\n")
     sys.stdout.flush()
     for epsilon in options.epsilon:
@@ -191,7 +191,7 @@ def main() -> None:
             started = time.process_time()
             synthetic = drawn(trained_run(options.study, tables, epsilon, seed))
             seconds = time.process_time() - started
-            values = yardstick.measured(synthetic)
+            values = measures.measured(synthetic)
             sys.stdout.write(f"{options.study:12} {epsilon:7g} {seed:4}  {line(values, seconds)}\n")
             sys.stdout.flush()
 

@@ -43,7 +43,7 @@ Tables = dict[str, pd.DataFrame]
 """Raw tables by hospital slug, in alphabetical order of the hospitals' names or numbers; see `called`."""
 
 CALLED = "hospital"
-"""Attribute of a hospital's raw table: its name as people write it, for messages and reports."""
+"""Key in the `attrs` of a hospital's raw table: its name as people write it, for messages and reports."""
 
 MAPPING_SUFFIX = ".toml"
 """End of the name of a hospital's mapping in a folder of tables."""
@@ -200,9 +200,10 @@ def called(slug: str, raw: pd.DataFrame) -> str:
 
 
 def slugs_of(names: Sequence[str]) -> dict[str, str]:
-    """Return the slug of every name. Those of names that differ in accents alone end in digests, as "Süd" and "Sud".
+    """Return the slug of every name.
 
-    Names that differ in case or punctuation only have one slug.
+    Of names that differ in accents only, those with accents end in a digest: beside "Sud", which becomes "sud", "Süd"
+    becomes "sud-" and a digest. Names that differ in case or punctuation only have the same slug.
     """
     slugs = {name: slugify(name) for name in names}
     spellings: dict[str, set[str]] = {}
@@ -237,12 +238,12 @@ def _with_digest(slug: str, text: str) -> str:
 
 
 def _letters(name: str) -> str:
-    """Return letters and digits of a name, in whatever case they are written."""
+    """Return the letters and digits of a name in lower case, accents kept."""
     return "".join(mark for mark in unicodedata.normalize("NFC", name).casefold() if mark.isalnum())
 
 
 def _named(raw: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the table with the hospital's name, if a line can show it."""
+    """Return the table with the hospital's name as people write it, unless it is long or cannot be printed."""
     if name.isprintable() and len(name) <= SLUG_LENGTH:
         raw.attrs[CALLED] = " ".join(name.split())
     return raw
@@ -253,7 +254,11 @@ def _stem(path: Path) -> str:
 
 
 def _by_slug(tables: Sequence[Path]) -> dict[str, Path]:
-    """Return the tables of a folder by their hospitals' slugs. Raises `DataError` for no slug, or one of two tables."""
+    """Return the tables of a folder by their hospitals' slugs.
+
+    Raises:
+        DataError: a name gives no slug, or two tables have the same one.
+    """
     slugs, files = slugs_of([_stem(path) for path in tables]), dict[str, Path]()
     for path in tables:
         slug = slugs[_stem(path)]

@@ -169,7 +169,7 @@ def _without_small(tables: Tables, patients: Mapping[str, int], how: SmallHospit
         merged.append(others.pop(0))
         kept.pop(merged[-1])
     kept[MERGED] = pd.concat([tables[name] for name in merged], ignore_index=True).fillna("")
-    kept[MERGED].attrs.clear()  # it has the name of none of them
+    kept[MERGED].attrs.clear()  # concat may keep the name of one hospital
     return dict(sorted(kept.items())), [f"hospitals are merged into '{MERGED}': {_listed(merged, tables)}"]
 
 

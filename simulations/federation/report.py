@@ -61,7 +61,7 @@ class FinishedRun:
         shards: the records of each hospital.
         ledgers: ledger of each hospital.
         run_folder: what the coordinator wrote.
-        called: name of each hospital as people write it.
+        called: name of each hospital as people write it, by its name in the study; where absent, that name.
     """
 
     study: Study
@@ -168,8 +168,8 @@ def _measure(
     study = model.study
     charged = [hospital["epsilon"] for hospital in record["hospitals"].values()]
     opened = {name: open_shard() for name, open_shard in shards.items()}
-    called: dict[str, str] = {name: facts.get("called", name) for name, facts in record["hospitals"].items()}
-    parts = {called.get(name, name): (shard.training, shard.holdout) for name, shard in opened.items()}
+    called: dict[str, str] = {name: facts["called"] for name, facts in record["hospitals"].items()}
+    parts = {called[name]: (shard.training, shard.holdout) for name, shard in opened.items()}
     train, holdout = (pd.concat(tables, ignore_index=True) for tables in zip(*parts.values(), strict=True))
     if study.has_visits:
         return _measure_visits(model, out, train, holdout)
@@ -254,7 +254,7 @@ def _facts(study: Study, record: Mapping[str, Any]) -> RunSummary:
     traffic, choice = record["traffic"], choose(study)
     hospitals = tuple(
         HospitalRun(
-            name=facts.get("called", name),
+            name=facts["called"],
             declared_rows=facts["declared_rows"],
             epsilon=facts["epsilon"],
             delta=facts["delta"],

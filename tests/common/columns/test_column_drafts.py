@@ -365,7 +365,7 @@ class TestNumbersBesideText:
         column = study.table.columns[0]
         assert (column.kind, column.missing, column.model_dump()["unit"]) == ("numeric", False, None)
         assert format_table(conform(raw, study.table), study.table)["x"].tolist() == LEVELS
-        assert any("a mark such as H or *" in text for text in (*notices, *check_table(raw, study.table, name="x")))
+        assert any("a mark such as H, * or ~" in text for text in (*notices, *check_table(raw, study.table, name="x")))
 
     def test_cells_in_another_unit_are_counted_together(self) -> None:
         cells = [f"{cell} mg/{'dL' if row % 10 == 0 else 'L'}" for row, cell in enumerate(LEVELS)]

@@ -62,7 +62,7 @@ class TestMarks:
         column, notices = draft_with_losses(cells)
         assert (column["kind"], "missing_codes" in column) == ("numeric", False)
         assert column["written"] == [f"{float(cell):.1f}" for cell in LEVELS]
-        assert any("a mark such as H or *" in notice for notice in notices)
+        assert any("a mark such as H, * or ~" in notice for notice in notices)
 
     def test_of_other_words_are_no_numbers(self) -> None:
         assert np.isnan(flagged("room 7"))
@@ -168,12 +168,12 @@ class TestFrequentNumbers:
         assert not any("more often" in notice for notice in notices)
 
 
-def test_a_header_that_stands_again_is_no_patient() -> None:
+def test_a_repeated_header_is_not_a_patient() -> None:
     raw = pd.DataFrame({"age": [*AGES, "\ufeffage"], "died": [*DIED, "died"]})
     drafted = draft_study(raw, "draft", NamedColumns("died"))
     assert drafted.study.table["died"].labels == ("no", "yes")
     assert drafted.study.table["age"].kind == "numeric"
-    assert any("the header stands again in 1 row" in notice for notice in drafted.notices)
+    assert any("the header is repeated in 1 row" in notice for notice in drafted.notices)
 
 
 def test_a_draft_of_one_column_names_the_reasons() -> None:

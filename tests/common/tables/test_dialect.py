@@ -134,3 +134,14 @@ def test_a_line_for_excel_names_the_separator(tmp_path: Path, line_end: str) -> 
     (tmp_path / "t.csv").write_bytes(line_end.join([*lines[:3], "2,5", ""]).encode())
     with pytest.raises(DataError, match="line 4 has 1 fields"):
         read_table(tmp_path / "t.csv")
+
+
+def test_a_line_for_excel_may_stand_below_empty_lines(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\nsep=;\na,b;c\n1;x\n")
+    assert read_table(tmp_path / "t.csv").to_dict("list") == {"a,b": ["1"], "c": ["x"]}
+
+
+@pytest.mark.parametrize("name", ["sep=x", "sep=1"])
+def test_a_header_like_a_line_for_excel_is_a_header(name: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"{name}\n1\n2\n")
+    assert read_table(tmp_path / "t.csv").to_dict("list") == {name: ["1", "2"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ import pytest
 from common.errors import DataError
 from common.tables import parquet_reader
 from common.tables.formats import read_parts
-from common.tables.parquet_reader import MOST_AT_ONCE, MOST_CELLS, MOST_RATIO
+from common.tables.parquet_reader import MOST_AT_ONCE, MOST_CELLS, MOST_RATIO, PART_CELLS
 
 PEAK = """
 import resource, sys
@@ -78,6 +79,33 @@ def test_gaps_beyond_the_limit_of_cells_are_refused(tmp_path: Path) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=rows, max_rows_per_page=rows)
     with pytest.raises(DataError, match=f"unpacks to more than {MOST_CELLS} cells"):
         next(iter(read_parts(path)))
+
+
+def test_a_long_list_of_missing_items_is_refused(tmp_path: Path) -> None:
+    items = pa.nulls(PART_CELLS + 1, pa.int8())
+    lists = pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items)
+    pq.write_table(pa.table({"codes": lists}), tmp_path / "t.parquet", compression="zstd")
+    with pytest.raises(DataError, match=f"unpacks to more than {PART_CELLS} cells"):
+        next(iter(read_parts(tmp_path / "t.parquet")))
+
+
+def test_row_groups_beyond_the_limit_of_a_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, value in (("MOST_IN_ALL", 2**20), ("MOST_RATIO", 10)):
+        monkeypatch.setattr(parquet_reader, limit, value)
+    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "row_group_size": 2**15}
+    pq.write_table(pa.table({"crp": np.zeros(2**18)}), tmp_path / "t.parquet", **options)  # 8 groups of 2^18 bytes
+    with pytest.raises(DataError, match=f"unpacks to more than {2**20} cells or bytes"):
+        next(iter(read_parts(tmp_path / "t.parquet")))
+
+
+def test_parts_beyond_the_limit_of_a_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, value in (("MOST_IN_ALL", 2**17), ("MOST_RATIO", 10), ("PART_CELLS", 100)):
+        monkeypatch.setattr(parquet_reader, limit, value)
+    pq.write_table(pa.table({"note": ["A" * 200] * 2000}), tmp_path / "t.parquet", compression="zstd")
+    parts = iter(read_parts(tmp_path / "t.parquet"))
+    assert [next(parts).rows for _ in range(6)] == [100] * 6  # 20,000 characters each
+    with pytest.raises(DataError, match=f"unpacks to more than {2**17} cells or bytes"):
+        next(parts)
 
 
 def test_a_page_beyond_the_limit_takes_no_memory(tmp_path: Path) -> None:

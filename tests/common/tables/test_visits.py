@@ -134,7 +134,7 @@ class TestCheckVisits:
     def test_unreadable_times_of_a_declared_column_name_its_format(self) -> None:
         study = visits_study()
         raw = invented_visits(2).assign(**{study.declared.time or "": "soon"})
-        with pytest.raises(DataError, match="write its cells as the study declares it"):
+        with pytest.raises(DataError, match="write its cells in the form that the study declares"):
             check_visits(raw, study.declared, name="north")
 
     def test_a_table_without_rows_is_refused(self) -> None:
