@@ -27,8 +27,11 @@ LEAST_TRAINED = 10
 MERGED = "merged-hospitals"
 """Name of the hospital into which small ones are merged."""
 
-REMEDY = "simulate fewer, or give --small-hospitals merge or drop"
+REMEDY = "simulate fewer hospitals, or give --small-hospitals merge or drop"
 """What helps where some hospitals are too small, and all of them together are not."""
+
+MOST_NAMED = 12
+"""Most hospitals below the minimum that an error names; of more, a wrong column is likelier than as many hospitals."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,12 +98,7 @@ def _check_tables(study: Study, tables: Tables, patients: Mapping[str, int], pat
             notices += check_records(raw, study, name=called(name, raw), patient_column=patient_column)
         except DataError as problem:
             problems.append(str(problem))
-            continue
-        if patients[name] < MIN_ROWS:
-            problems.append(
-                f"hospital '{called(name, raw)}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; "
-                f"{REMEDY}"
-            )
+    problems += _too_small(tables, patients)
     if problems:
         raise DataError("\n".join(problems))
     target = study.evaluation.target
@@ -108,6 +106,20 @@ def _check_tables(study: Study, tables: Tables, patients: Mapping[str, int], pat
     if pooled.nunique() < 2:
         raise DataError(f"target '{target}' has fewer than 2 distinct values in all tables; choose another target")
     return notices
+
+
+def _too_small(tables: Tables, patients: Mapping[str, int]) -> list[str]:
+    """Return a problem for each hospital below the minimum of patients; one for many, whose names may be patients'."""
+    small = {name: raw for name, raw in tables.items() if patients[name] < MIN_ROWS}
+    if len(small) > MOST_NAMED:
+        return [
+            f"{len(small)} of {len(tables)} hospitals have fewer than {MIN_ROWS} patients each; where --site-column "
+            f"names a column that numbers patients, choose another, else {REMEDY}"
+        ]
+    return [
+        f"hospital '{called(name, raw)}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}"
+        for name, raw in small.items()
+    ]
 
 
 def _refuse_too_few(patients: int) -> None:

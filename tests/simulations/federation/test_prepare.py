@@ -33,6 +33,12 @@ class TestSmallHospitals:
         with pytest.raises(DataError, match="--small-hospitals merge or drop"):
             prepare(clinic_study(), self.tables(80, 12))
 
+    def test_of_a_column_of_patient_numbers_none_is_named(self) -> None:
+        tables = {f"P10{number:03}": clinic_table(3, seed=number) for number in range(13)}
+        with pytest.raises(DataError, match="13 of 13 hospitals have fewer than 30 patients each") as refused:
+            prepare(clinic_study(), tables)
+        assert "P10" not in str(refused.value)
+
     @pytest.mark.parametrize("how", [None, "merge", "drop"])
     @pytest.mark.parametrize("rows", [(7,), (7, 8)])
     def test_too_few_in_all_need_more_patients(
