@@ -117,9 +117,9 @@ def test_a_killed_server_app_is_resumed_to_the_same_model(deployment: Deployment
         again = deployment.coordinator("resume", run_id)  # while it is alive
         assert again.returncode == 2
         assert f"run '{run_id}' is being coordinated by process {server_app(deployment, run_id)}" in again.stderr
-        os.kill(server_app(deployment, run_id), signal.SIGKILL)
-        status = deployment.coordinator("status", run_id).stdout
-        assert f"{run_id}: interrupted, 4 steps done, can be resumed" in status
+        os.kill(server_app(deployment, run_id), signal.SIGKILL)  # it takes a moment to die
+        noted = f"{run_id}: interrupted, 4 steps done, can be resumed"
+        deployment.await_that(lambda: noted in deployment.coordinator("status", run_id).stdout, noted, timeout_s=30)
 
     break_and_resume(deployment, strike, tmp_path)
 
