@@ -31,7 +31,7 @@ REMEDY = "simulate fewer hospitals, or give --small-hospitals merge or drop"
 """What helps where some hospitals are too small, and all of them together are not."""
 
 MOST_NAMED = 12
-"""Most hospitals below the minimum that an error names; of more, a wrong column is likelier than as many hospitals."""
+"""Most hospitals below the minimum that a message names; of more, a wrong column is likelier than as many hospitals."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,13 +92,19 @@ def prepare(
 
 def _check_tables(study: Study, tables: Tables, patients: Mapping[str, int], patient_column: str | None) -> list[str]:
     """Return the notices of all tables; raises `DataError` with every problem of every table, one a line."""
+    _refuse_many_small(patients)
     notices, problems = list[str](), []
     for name, raw in tables.items():
         try:
             notices += check_records(raw, study, name=called(name, raw), patient_column=patient_column)
         except DataError as problem:
             problems.append(str(problem))
-    problems += _too_small(tables, patients)
+            continue
+        if patients[name] < MIN_ROWS:
+            problems.append(
+                f"hospital '{called(name, raw)}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; "
+                f"{REMEDY}"
+            )
     if problems:
         raise DataError("\n".join(problems))
     target = study.evaluation.target
@@ -108,18 +114,14 @@ def _check_tables(study: Study, tables: Tables, patients: Mapping[str, int], pat
     return notices
 
 
-def _too_small(tables: Tables, patients: Mapping[str, int]) -> list[str]:
-    """Return a problem for each hospital below the minimum of patients; one for many, whose names may be patients'."""
-    small = {name: raw for name, raw in tables.items() if patients[name] < MIN_ROWS}
+def _refuse_many_small(patients: Mapping[str, int]) -> None:
+    """Refuse many hospitals below the minimum before any is named: the names may be patients'."""
+    small = [name for name, count in patients.items() if count < MIN_ROWS]
     if len(small) > MOST_NAMED:
-        return [
-            f"{len(small)} of {len(tables)} hospitals have fewer than {MIN_ROWS} patients each; where --site-column "
+        raise DataError(
+            f"{len(small)} of {len(patients)} hospitals have fewer than {MIN_ROWS} patients each; where --site-column "
             f"names a column that numbers patients, choose another, else {REMEDY}"
-        ]
-    return [
-        f"hospital '{called(name, raw)}' has {patients[name]} patients, below the minimum of {MIN_ROWS}; {REMEDY}"
-        for name, raw in small.items()
-    ]
+        )
 
 
 def _refuse_too_few(patients: int) -> None:
@@ -186,5 +188,7 @@ def _without_small(tables: Tables, patients: Mapping[str, int], how: SmallHospit
 
 
 def _listed(names: Sequence[str], tables: Tables) -> str:
-    """Return hospitals as people write them, in words."""
+    """Return hospitals as people write them, in words; of many their number."""
+    if len(names) > MOST_NAMED:
+        return f"{len(names)} of {len(tables)}"
     return ", ".join(called(name, tables[name]) for name in names)

@@ -39,6 +39,13 @@ class TestSmallHospitals:
             prepare(clinic_study(), tables)
         assert "P10" not in str(refused.value)
 
+    @pytest.mark.parametrize("how", ["merge", "drop"])
+    def test_of_many_none_is_named_in_a_notice(self, how: Literal["merge", "drop"]) -> None:
+        tables = {f"P10{number:03}": clinic_table(3, seed=number) for number in range(13)}
+        prepared = prepare(clinic_study(), {"a": clinic_table(80, seed=99)} | tables, small_hospitals=how)
+        assert any("13 of 14" in notice for notice in prepared.notices)
+        assert not any("P10" in notice for notice in prepared.notices)
+
     @pytest.mark.parametrize("how", [None, "merge", "drop"])
     @pytest.mark.parametrize("rows", [(7,), (7, 8)])
     def test_too_few_in_all_need_more_patients(
