@@ -11,7 +11,7 @@ AXE ?= 4.14.1
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# Tests start about a hundred interpreters; without compiled files each of them compiles the project again, for a second.
+# Tests start many interpreters; without compiled files each of them compiles the project again, for a second.
 unexport PYTHONDONTWRITEBYTECODE
 export FEDSYNTH_PEERS ?= $(PEERS)
 

@@ -184,7 +184,7 @@ def main() -> None:
     measures = ImageMeasures(real, test)
     sys.stdout.write("study        epsilon seed  logistic  network  Frechet  seconds\n")
     values = [*measures.measured(real)[:2], measures.distance(test)]
-    sys.stdout.write(f"{options.study:12} real       -  {line(values, 0)}\n")
+    sys.stdout.write(f"{options.study:12} real       -  {_line(values, 0)}\n")
     sys.stdout.flush()
     for epsilon in options.epsilon:
         for seed in options.seed:
@@ -192,11 +192,11 @@ def main() -> None:
             synthetic = drawn(trained_run(options.study, tables, epsilon, seed))
             seconds = time.process_time() - started
             values = measures.measured(synthetic)
-            sys.stdout.write(f"{options.study:12} {epsilon:7g} {seed:4}  {line(values, seconds)}\n")
+            sys.stdout.write(f"{options.study:12} {epsilon:7g} {seed:4}  {_line(values, seconds)}\n")
             sys.stdout.flush()
 
 
-def line(values: Sequence[float], seconds: float) -> str:
+def _line(values: Sequence[float], seconds: float) -> str:
     """Return three measures and processor seconds as columns."""
     return f"{values[0]:8.3f}  {values[1]:7.3f}  {values[2]:7.2f}  {seconds:7.1f}"
 

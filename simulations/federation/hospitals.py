@@ -128,7 +128,7 @@ def hospitals_from_directory(
 
 def mapping_of(table: Path) -> Path | None:
     """Return the mapping beside a hospital's table: the file of the same name that ends in .toml; None for none."""
-    mapping = table.with_name(table.name[: -len(suffix_of(table) or "")] + MAPPING_SUFFIX)
+    mapping = table.with_name(_stem(table) + MAPPING_SUFFIX)
     return mapping if mapping.is_file() else None
 
 
